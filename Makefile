@@ -1,0 +1,52 @@
+# Every target is one line that a person could type; what needs more is a script in deploy/.
+
+PYTHON ?= python3
+VENV := .local/venv
+BIN := $(VENV)/bin
+T ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format migration lock clean
+
+help:  ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Run
+
+run: $(VENV)/.runtime  ## Serve everything on PORT (default 8080) with SQLite, from .local/
+	@$(BIN)/python -m deploy.run
+
+##@ Check
+
+test: $(VENV)/.dev  ## Run all tests twice: embedded, then on MariaDB, Redis and nginx (T=tests/sync for a part)
+	@deploy/packages.sh
+	@$(BIN)/pytest --backend=embedded $(T)
+	@$(BIN)/pytest --backend=native $(T)
+
+lint: $(VENV)/.dev  ## Check format, style, types and the import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev  ## Format the code and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+##@ Change
+
+migration: $(VENV)/.dev  ## Write the migration for changed models: make migration M="add comments"
+	@deploy/migration.sh "$(M)"
+
+lock: $(VENV)/.dev  ## Lock the newest versions that pyproject.toml allows
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+
+clean:  ## Remove .local/: the virtual environment, the keys and the data of make run
+	@rm -rf .local
+
+$(VENV)/.runtime: requirements.txt
+	@deploy/venv.sh "$(PYTHON)" $(VENV) requirements.txt && touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	@deploy/venv.sh "$(PYTHON)" $(VENV) requirements-dev.txt && touch $@

@@ -1,0 +1,1 @@
+"""What runs the services, on a developer's machine and elsewhere."""

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Write a migration named $1 for what the models have and the newest migration has not.
+set -eu
+[ -n "$1" ] || { echo 'Say what it does: make migration M="add comments"' >&2; exit 1; }
+bin=.local/venv/bin
+scratch=$(mktemp -d)
+trap 'rm -r "$scratch"' EXIT
+export DATABASE_URL="sqlite:///$scratch/empty.db"
+number=$(printf %04d $(($(ls migrations/versions/*.py | wc -l) + 1)))
+"$bin/alembic" upgrade head
+"$bin/alembic" revision --autogenerate --rev-id "$number" -m "$1"
+"$bin/ruff" check --quiet --fix migrations && "$bin/ruff" format --quiet migrations

@@ -1,0 +1,257 @@
+"""Private instances of MariaDB, Redis and nginx, in a directory of their own and on free ports."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pymysql
+import redis
+
+ROOT = Path(__file__).parent.parent
+
+#: Whatever the machine's own instances are set to must not reach ours, and the reverse.
+MARIADB_OPTIONS = (
+    "--no-defaults",
+    "--skip-log-bin",
+    "--bind-address=127.0.0.1",
+    "--innodb-buffer-pool-size=128M",
+    "--innodb-log-file-size=64M",
+    "--innodb-flush-log-at-trx-commit=1",
+)
+SERVICE_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
+
+
+def missing_programs() -> list[str]:
+    """The programs of a native stack that this machine lacks."""
+    needed = ("mariadbd", "mariadb-install-db", "redis-server", "nginx")
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    return [name for name in needed if not shutil.which(name, path=path)]
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until(answers: Callable[[], object], process: subprocess.Popen[bytes], what: str) -> None:
+    """Return once `answers` raises nothing; raise when `process` ends or a minute has passed."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            answers()
+        except (OSError, redis.RedisError) as error:
+            if process.poll() is not None:
+                raise RuntimeError(f"{what} ended with exit code {process.returncode}") from error
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{what} does not answer") from error
+            time.sleep(0.02)
+        else:
+            return
+
+
+class MariaDB:
+    """A MariaDB server with durable commits, an empty database `app`, and users of least privilege."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self.directory, self.port = directory, port
+        self.password = secrets.token_hex(16)
+        self.user = "nobody" if os.geteuid() == 0 else None
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def install(self) -> None:
+        """Make the data directory."""
+        self.directory.mkdir(parents=True)
+        options = [f"--datadir={self.directory / 'data'}"]
+        if self.user:
+            shutil.chown(self.directory, self.user)
+            options.append(f"--user={self.user}")
+        subprocess.run(
+            [
+                "mariadb-install-db",
+                "--no-defaults",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                *options,
+            ],
+            check=True,
+            capture_output=True,
+        )
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self.process = subprocess.Popen(
+            [
+                shutil.which("mariadbd") or "/usr/sbin/mariadbd",
+                *MARIADB_OPTIONS,
+                f"--datadir={self.directory / 'data'}",
+                f"--socket={self.socket}",
+                f"--pid-file={self.directory / 'mariadb.pid'}",
+                f"--port={self.port}",
+                f"--log-error={self.directory / 'mariadb.log'}",
+                *([f"--user={self.user}"] if self.user else []),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(self.listens, self.process, "MariaDB")
+
+    def listens(self) -> None:
+        """Raise `OSError` while nobody listens on the socket."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(self.socket)
+
+    @property
+    def socket(self) -> str:
+        """The Unix socket, by a path that is short enough for one."""
+        return f"/tmp/mariadb-{self.port}.sock"
+
+    def root(self) -> "pymysql.Connection[pymysql.cursors.Cursor]":
+        """A connection that may do everything, through the socket."""
+        return pymysql.connect(unix_socket=self.socket, user="root", autocommit=True)
+
+    def create_database(self, name: str) -> None:
+        """An empty database, its `migrate` user and its `service` user."""
+        with self.root() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+            for user, rights in (("migrate", "ALL"), ("service", SERVICE_RIGHTS)):
+                account = f"'{user}'@'127.0.0.1'"
+                cursor.execute(
+                    f"CREATE USER IF NOT EXISTS {account} IDENTIFIED BY '{self.password}'"
+                )
+                cursor.execute(f"GRANT {rights} ON {name}.* TO {account}")
+
+    def url(self, user: str, database: str) -> str:
+        """The `DATABASE_URL` of one of the users."""
+        return f"mysql+pymysql://{user}:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def stop(self) -> None:
+        """Shut the server down."""
+        stop(self.process)
+
+
+class RedisServer:
+    """A Redis server that keeps nothing on disk."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self.directory, self.port = directory, port
+        self.password = secrets.token_hex(16)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The `REDIS_URL`."""
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        settings = self.directory / "redis.conf"
+        # In a file, since everybody on the machine can read a process's arguments.
+        with open(os.open(settings, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+            file.write(
+                f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n"
+                f"requirepass {self.password}\nsave ''\nappendonly no\n"
+                f"logfile {self.directory / 'redis.log'}\n"
+            )
+        self.process = subprocess.Popen(["redis-server", settings])
+        with redis.Redis.from_url(self.url) as client:
+            wait_until(client.ping, self.process, "Redis")
+
+    def stop(self) -> None:
+        """Shut the server down."""
+        stop(self.process)
+
+
+class Service:
+    """One service under gunicorn."""
+
+    def __init__(self, name: str, port: int, environ: Mapping[str, str], log: Path) -> None:
+        self.name, self.port, self.environ, self.log = name, port, environ, log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    Path(sys.executable).parent / "gunicorn",
+                    "--config=deploy/gunicorn.conf.py",
+                    f"--bind=127.0.0.1:{self.port}",
+                    "--log-level=warning",
+                    f"services.{self.name}:create_app()",
+                ],
+                env={**os.environ, **self.environ},
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(
+            lambda: socket.create_connection(("127.0.0.1", self.port)).close(),
+            self.process,
+            self.name,
+        )
+
+    def stop(self) -> None:
+        """Stop it, letting running requests finish."""
+        stop(self.process)
+
+
+class Gateway:
+    """nginx in front of the services."""
+
+    def __init__(self, directory: Path, port: int, upstreams: Mapping[str, str]) -> None:
+        self.directory, self.port = directory, port
+        self.settings = {
+            "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+            "GATEWAY_SNIPPETS": str(ROOT / "gateway/snippets"),
+            **{f"{name.upper()}_UPSTREAM": address for name, address in upstreams.items()},
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Render the configuration, start nginx and wait until it answers."""
+        temp = self.directory / "temp"
+        temp.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            # nginx's workers give up root.
+            shutil.chown(temp, "nobody")
+        text = (ROOT / "gateway/nginx.conf.template").read_text()
+        for name, value in self.settings.items():
+            text = text.replace(f"${{{name}}}", value)
+        (self.directory / "nginx.conf").write_text(text)
+        with (self.directory / "nginx.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    shutil.which("nginx") or "/usr/sbin/nginx",
+                    *("-p", f"{self.directory}/", "-c", "nginx.conf", "-e", "stderr"),
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(
+            lambda: socket.create_connection(("127.0.0.1", self.port)).close(),
+            self.process,
+            "nginx",
+        )
+
+    def stop(self) -> None:
+        """Stop nginx, letting running requests finish."""
+        if self.process:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait(60)
+
+
+def stop(process: subprocess.Popen[bytes] | None) -> None:
+    """Ask a process to end, and wait for it."""
+    if process and process.poll() is None:
+        process.terminate()
+        process.wait(60)

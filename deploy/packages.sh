@@ -1,0 +1,33 @@
+#!/bin/sh
+# Install what the tests on real servers need, where that is possible; say what is missing where not.
+set -eu
+PATH=$PATH:/usr/sbin:/sbin
+packages=
+need() { command -v "$1" >/dev/null || packages="$packages $2"; }
+
+need mariadbd mariadb-server
+need redis-server redis-server
+need nginx nginx
+need node nodejs
+need npm npm
+
+[ -n "$packages" ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "Installing$packages"
+    export DEBIAN_FRONTEND=noninteractive
+    # No service of the machine's own is to start with them.
+    [ -e /usr/sbin/policy-rc.d ] || {
+        printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+        chmod +x /usr/sbin/policy-rc.d
+        trap 'rm /usr/sbin/policy-rc.d' EXIT
+    }
+    log=$(mktemp)
+    # shellcheck disable=SC2086
+    { apt-get update && apt-get install -y --no-install-recommends $packages; } >"$log" 2>&1 || {
+        cat "$log" >&2
+        exit 1
+    }
+    rm "$log"
+else
+    echo "Missing:$packages (tests that need them are skipped)" >&2
+fi

@@ -1,0 +1,60 @@
+"""`make run`: prepare `.local/`, then serve all three services on `PORT`.
+
+Keys, database and migrations are made on the first start and kept.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from deploy.keys import make_keys
+
+ROOT = Path(__file__).parent.parent
+LOCAL = ROOT / ".local"
+
+
+def main() -> None:
+    """Replace this process by the server; say in one line why that is impossible."""
+    host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8080")
+    try:
+        probe(host, port)
+    except (OSError, ValueError, OverflowError) as error:
+        sys.exit(
+            f"make run: cannot serve on {host}:{port}: {error}. Choose another: make run PORT=…"
+        )
+    make_keys(LOCAL / "keys")
+    os.environ.update(
+        DATABASE_URL=f"sqlite:///{LOCAL / 'embedded.db'}",
+        JWT_PRIVATE_KEY_FILE=str(LOCAL / "keys/private.pem"),
+        JWT_PUBLIC_KEYS_FILE=str(LOCAL / "keys/public.pem"),
+        REDIS_URL="",
+        TRUSTED_PROXIES="0",
+    )
+    os.chdir(ROOT)
+    binaries = Path(sys.executable).parent
+    subprocess.run([binaries / "alembic", "upgrade", "head"], check=True)
+    print(f"\nServing http://{host}:{port}/v1 from {LOCAL}. Ctrl-C stops it.\n", flush=True)
+    os.execv(
+        binaries / "gunicorn",
+        [
+            "gunicorn",
+            "--config=deploy/gunicorn.conf.py",
+            f"--bind={host}:{port}",
+            "--workers=1",
+            "--log-level=warning",
+            "deploy.embedded:create_app()",
+        ],
+    )
+
+
+def probe(host: str, port: str) -> None:
+    """Raise `OSError` when nobody could listen there."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, int(port)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Make the virtual environment $2 with the interpreter $1, unless it is there, and install the lock file $3.
+set -eu
+python=$1 venv=$2 lock=$3
+
+if [ ! -x "$venv/bin/pip" ]; then
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        echo "Python 3.11 or newer is needed; '$python' is not. Try: make PYTHON=python3.12 …" >&2
+        exit 1
+    }
+    echo "Making a virtual environment in $venv"
+    "$python" -m venv "$venv" || {
+        rm -rf "$venv"
+        echo "'$python -m venv' does not work. On Debian: apt-get install python3-venv" >&2
+        exit 1
+    }
+fi
+echo "Installing $lock into $venv"
+"$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$lock"

@@ -1,0 +1,19 @@
+"""Settings of the auth service alone."""
+
+from typing import Any
+
+from environs import Env, validate
+
+POSITIVE = validate.Range(min=1)
+
+
+def load(env: Env) -> dict[str, Any]:
+    """Read them."""
+    return {
+        "ACCESS_TOKEN_SECONDS": env.int("ACCESS_TOKEN_SECONDS", 15 * 60, validate=POSITIVE),
+        "JWT_PRIVATE_KEY_FILE": env.path("JWT_PRIVATE_KEY_FILE"),
+        "REFRESH_REPEAT_SECONDS": env.int("REFRESH_REPEAT_SECONDS", 30, validate=POSITIVE),
+        "REFRESH_TOKEN_SECONDS": env.int(
+            "REFRESH_TOKEN_SECONDS", 7 * 24 * 60 * 60, validate=POSITIVE
+        ),
+    }

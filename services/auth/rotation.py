@@ -1,0 +1,121 @@
+"""Sessions and their one current refresh token (API.md, "Session" and "Rotation")."""
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from shared.db import db, transaction
+from shared.models import Session
+from shared.now import now_ms
+from shared.problems import Unauthorized
+from shared.sessions import end_sessions
+
+
+class TokenReused(Unauthorized):
+    """A replaced token came again: somebody has a copy, so the session has ended."""
+
+    code = "token_reused"
+    detail = "This refresh token was already used. The session has ended; log in again."
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    """How long a refresh token lives unused, and how long its predecessor is answered."""
+
+    refresh_ms: int
+    repeat_ms: int
+
+
+@dataclass(frozen=True)
+class Grant:
+    """All that the text of a refresh token depends on. Times in milliseconds."""
+
+    user_id: str
+    session_id: str
+    refresh_jti: str
+    issued_at: int
+    expires_at: int
+
+
+def open_session(user_id: str, device_name: str | None, lifetimes: Lifetimes) -> Grant:
+    """Begin a session, within the caller's transaction."""
+    now = now_ms()
+    grant = Grant(user_id, str(uuid.uuid4()), uuid.uuid4().hex, now, now + lifetimes.refresh_ms)
+    db.session.add(
+        Session(
+            id=grant.session_id,
+            user_id=user_id,
+            device_name=device_name,
+            refresh_hash=fingerprint(grant.refresh_jti),
+            created_at=now,
+            last_used_at=now,
+            expires_at=grant.expires_at,
+        )
+    )
+    return grant
+
+
+def rotate(user_id: str, session_id: str, jti: str, lifetimes: Lifetimes) -> Grant:
+    """Replace the refresh token `jti` by its successor.
+
+    The token just replaced gets the same successor again for `repeat_ms`: its answer was lost, or
+    an app refreshed twice at once. Any other replaced token ends the session. Raises `TokenReused`,
+    or `Unauthorized` when there is no such session any more.
+    """
+    grant, reused = _rotate(user_id, session_id, jti, lifetimes)
+    if reused:
+        # Only now, since the exception would have rolled the end of the session back.
+        raise TokenReused
+    if grant is None:
+        raise Unauthorized("The session of this token has ended.")
+    return grant
+
+
+@transaction
+def _rotate(
+    user_id: str, session_id: str, jti: str, lifetimes: Lifetimes
+) -> tuple[Grant | None, bool]:
+    # The row lock makes one of many parallel calls replace the token; the others find it replaced.
+    session = db.session.scalar(
+        select(Session)
+        .where(Session.id == session_id, Session.user_id == user_id)
+        .with_for_update()
+    )
+    now = now_ms()
+    if session is None or session.revoked_at is not None or session.expires_at <= now:
+        return None, False
+    presented = fingerprint(jti)
+    if presented == session.refresh_hash:
+        session.previous_hash = presented
+        session.refresh_hash = fingerprint(successor(jti))
+        session.replaced_at = session.last_used_at = now
+        session.expires_at = now + lifetimes.refresh_ms
+    elif presented != session.previous_hash or now - _replaced(session) > lifetimes.repeat_ms:
+        end_sessions(user_id, session_id)
+        return None, True
+    return Grant(user_id, session_id, successor(jti), _replaced(session), session.expires_at), False
+
+
+def _replaced(session: Session) -> int:
+    return session.replaced_at or 0
+
+
+@transaction
+def end_session(user_id: str, session_id: str) -> bool:
+    """End a live session; return whether it was one."""
+    return end_sessions(user_id, session_id) > 0
+
+
+def fingerprint(jti: str) -> str:
+    """What the table holds of a refresh token."""
+    return hashlib.sha256(jti.encode()).hexdigest()
+
+
+def successor(jti: str) -> str:
+    """The `jti` of the token that replaces `jti`: derived, so that a repeat derives the same.
+
+    It need not be secret, as only a signed token carries it.
+    """
+    return hashlib.sha256(b"successor of " + jti.encode()).hexdigest()[:32]

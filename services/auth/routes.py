@@ -1,0 +1,68 @@
+"""The calls of API.md, "Auth service"."""
+
+from typing import Any
+
+from flask import Blueprint, current_app
+
+from services.auth import credentials, rotation, schemas, signing
+from shared import tokens
+from shared.bearer import bearer_token
+from shared.problems import Unauthorized
+from shared.schemas import read_json, user_json
+
+#: Open to everybody: these calls take credentials, or a token that may be a refresh token.
+bp = Blueprint("auth", __name__, url_prefix="/v1/auth")
+
+
+@bp.post("/register")
+def register() -> tuple[dict[str, Any], int]:
+    """Open an account and a session."""
+    body = schemas.RegisterBody().load(read_json())
+    user, grant = credentials.register(**body, lifetimes=lifetimes())
+    return signing.mint_pair(grant) | {"user": user_json(user)}, 201
+
+
+@bp.post("/login")
+def login() -> dict[str, Any]:
+    """Begin a session of an existing account."""
+    body = schemas.LoginBody().load(read_json())
+    user, grant = credentials.login(**body, lifetimes=lifetimes())
+    return signing.mint_pair(grant) | {"user": user_json(user)}
+
+
+@bp.post("/refresh")
+def refresh() -> dict[str, Any]:
+    """Replace a refresh token by a new pair of tokens."""
+    claims = tokens.verify(presented_token(), ("refresh",))
+    grant = rotation.rotate(claims["sub"], claims["sid"], claims["jti"], lifetimes())
+    return signing.mint_pair(grant)
+
+
+@bp.post("/logout")
+def logout() -> tuple[str, int]:
+    """End the session of an access or refresh token, even of one that has expired."""
+    claims = tokens.verify(presented_token(), ("access", "refresh"), allow_expired=True)
+    rotation.end_session(claims["sub"], claims["sid"])
+    return "", 204
+
+
+@bp.get("/jwks.json")
+def jwks() -> dict[str, Any]:
+    """The public keys that verify access tokens."""
+    return {"keys": tokens.public_jwks()}
+
+
+def lifetimes() -> rotation.Lifetimes:
+    """The lifetimes that this instance was configured with."""
+    configured: rotation.Lifetimes = current_app.extensions["lifetimes"]
+    return configured
+
+
+def presented_token() -> str:
+    """The Bearer token, or else `refreshToken` of the body. Raises `Unauthorized`."""
+    token = bearer_token()
+    if token is None:
+        token = schemas.RefreshTokenBody().load(read_json(optional=True))["refresh_token"]
+    if not token:
+        raise Unauthorized("A token is required, as Bearer token or as refreshToken in the body.")
+    return token

@@ -1,0 +1,124 @@
+"""Reading the parameters and the body of pull and push (API.md, "Sync service")."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.sync.merge import Operation
+from shared.problems import InvalidParameter, InvalidRequest
+
+#: `{table: {"created": [records], "updated": [records], "deleted": [ids]}}`
+Changes = dict[str, dict[Operation, list[Any]]]
+
+OPERATIONS: tuple[Operation, ...] = ("created", "updated", "deleted")
+SAFE_ID = re.compile(r"[A-Za-z0-9_.-]{1,36}")
+#: What JavaScript makes of "no value yet" in a query string.
+NOTHING_YET = ("", "null", "undefined")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of a call, from the query and the body, in both spellings; the query wins."""
+
+    query: Mapping[str, str]
+    body: Mapping[str, Any]
+
+    def get(self, name: str) -> Any:
+        """The value of `name`, given as `snake_case`; None when it is in neither place."""
+        head, *rest = name.split("_")
+        camel = head + "".join(word.title() for word in rest)
+        for source in (self.query, self.body):
+            for spelling in (name, camel):
+                if spelling in source:
+                    return source[spelling]
+        return None
+
+    def last_pulled_at(self) -> int:
+        """Milliseconds, 0 when nothing was pulled yet. Raises `InvalidParameter`."""
+        value = self.get("last_pulled_at")
+        if value is None or value in NOTHING_YET:
+            return 0
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):
+            return int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+        raise invalid("last_pulled_at", "Not a non-negative integer.")
+
+    def choice(self, name: str, choices: Collection[str], default: str) -> Any:
+        """One of `choices`. Raises `InvalidParameter`."""
+        value = self.get(name)
+        if value is None:
+            return default
+        if value not in choices:
+            raise invalid(name, f"Must be one of: {', '.join(choices)}.")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """Whether `name` is on. Raises `InvalidParameter`."""
+        value = self.get(name)
+        if value in ("1", "true", True):
+            return True
+        if value in (None, "", "0", "false", "null", "undefined", False):
+            return False
+        raise invalid(name, "Must be 1 or 0.")
+
+
+def invalid(name: str, message: str) -> InvalidParameter:
+    """The error that says what is wrong with parameter `name`."""
+    return InvalidParameter(errors={name: [message]})
+
+
+def load_changes(body: dict[str, Any], tables: Collection[str]) -> tuple[Changes, dict[str, Any]]:
+    """The changes of a push body, and the body's parameters.
+
+    The body is `{"changes": {…}, …parameters}` or the bare changes. Only the shape is judged here:
+    raises `InvalidRequest` with every fault by its path.
+    """
+    changes, parameters = (body["changes"], body) if "changes" in body else (body, {})
+    errors: dict[str, list[str]] = {}
+    if not isinstance(changes, dict):
+        raise InvalidRequest(errors={"changes": ["Not an object."]})
+    for table, change in changes.items():
+        _check_table(table, change, table in tables, errors)
+    if errors:
+        raise InvalidRequest(errors=errors)
+    return {table: change for table, change in changes.items() if table in tables}, parameters
+
+
+def _check_table(table: str, change: Any, is_synced: bool, errors: dict[str, list[str]]) -> None:
+    if not isinstance(change, dict):
+        errors[table] = ["Not an object."]
+        return
+    if not is_synced:
+        # A table that only the device knows is no fault while there is nothing to lose in it.
+        if any(change.values()):
+            errors[table] = ["This table is not synced."]
+        return
+    seen: set[str] = set()
+    for operation, entries in change.items():
+        path = f"{table}.{operation}"
+        if operation not in OPERATIONS:
+            errors[path] = ["Must be one of: created, updated, deleted."]
+        elif not isinstance(entries, list):
+            errors[path] = ["Not a list."]
+        else:
+            for index, entry in enumerate(entries):
+                fault = _fault(entry, operation, seen)
+                if fault:
+                    errors[f"{path}.{index}"] = [fault]
+
+
+def _fault(entry: Any, operation: str, seen: set[str]) -> str | None:
+    if operation == "deleted":
+        id_ = entry
+    elif isinstance(entry, dict):
+        id_ = entry.get("id")
+    else:
+        return "Not an object."
+    if not isinstance(id_, str) or not SAFE_ID.fullmatch(id_):
+        return "The id must be 1 to 36 characters of A-Z, a-z, 0-9, '_', '.' and '-'."
+    if id_ in seen:
+        return "This id stands twice in the table's changes."
+    seen.add(id_)
+    return None

@@ -1,0 +1,1 @@
+"""What every service needs: tables and their invariants, and the web plumbing. Imports no service."""

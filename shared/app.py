@@ -1,0 +1,39 @@
+"""The only place that builds a Flask application."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from environs import Env
+from flask import Blueprint, Flask, Response
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from shared import bearer, cache, config, db, logs, ops, problems
+
+
+def create_service(
+    name: str,
+    service_settings: Callable[[Env], dict[str, Any]],
+    blueprints: Sequence[Blueprint],
+    overrides: dict[str, Any],
+) -> Flask:
+    """Build the WSGI application of one service; a test may override single settings."""
+    app = Flask(f"services.{name}", static_folder=None)
+    app.config.from_mapping(config.load(service_settings) | overrides)
+    # Bodies read as API.md writes them; `sort_keys` is there for caches, which must not keep ours.
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    for plumbing in (logs, problems, db, cache, bearer, ops):
+        plumbing.init_app(app)
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
+
+    @app.after_request
+    def forbid_caching(response: Response) -> Response:
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    hops = app.config["TRUSTED_PROXIES"]
+    if hops:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
+    return app

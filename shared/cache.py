@@ -1,0 +1,81 @@
+"""Redis, which may only make answers faster: a failure is a miss, logged, and not tried again at once."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, current_app
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+log = logging.getLogger(__name__)
+
+#: A hanging Redis costs a request this much, once per pause, and nothing in between.
+TIMEOUT_S = 0.25
+PAUSE_S = 1.0
+
+#: Sets KEYS[1] to the number ARGV[1] for ARGV[2] seconds, unless it holds as much or more.
+RAISE = """
+local held = tonumber(redis.call('GET', KEYS[1]) or '') or 0
+if tonumber(ARGV[1]) > held then
+    redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+end
+"""
+
+
+class Cache:
+    """One app's connection to Redis, or to none when `url` is empty."""
+
+    def __init__(self, url: str) -> None:
+        self.paused_until = 0.0
+        self.redis = (
+            Redis.from_url(
+                url,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),
+            )
+            if url
+            else None
+        )
+
+    def attempt(self, command: Callable[[Redis], Any]) -> Any:
+        """What `command` returns, or None when Redis is absent, paused or fails."""
+        if self.redis is None or time.monotonic() < self.paused_until:
+            return None
+        try:
+            return command(self.redis)
+        except RedisError as error:
+            self.paused_until = time.monotonic() + PAUSE_S
+            log.warning("cache_failed", extra={"cause": type(error).__name__})
+            return None
+
+
+def init_app(app: Flask) -> None:
+    """Connect to the app's `REDIS_URL`, lazily."""
+    app.extensions["cache"] = Cache(app.config["REDIS_URL"])
+
+
+def _attempt(command: Callable[[Redis], Any]) -> Any:
+    return current_app.extensions["cache"].attempt(command)
+
+
+def get(key: str) -> bytes | None:
+    """The value under `key`, or None."""
+    value: bytes | None = _attempt(lambda redis: redis.get(key))
+    return value
+
+
+def raise_to(key: str, value: int, seconds: int) -> None:
+    """Hold `value` under `key` for `seconds`, unless a greater one is there already."""
+    _attempt(lambda redis: redis.eval(RAISE, 1, key, value, seconds))
+
+
+def state() -> str:
+    """`up`, `down`, or `off` when none is configured."""
+    if current_app.extensions["cache"].redis is None:
+        return "off"
+    return "up" if _attempt(lambda redis: redis.ping()) else "down"

@@ -1,0 +1,27 @@
+"""Settings common to all services, read from the environment (`.env.example` lists them)."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from environs import Env, validate
+
+#: A push may carry a long time offline; the gateway refuses what is larger (API.md, "Gateway").
+MAX_BODY_BYTES = 64 * 1024 * 1024
+
+
+def load(service_settings: Callable[[Env], dict[str, Any]]) -> dict[str, Any]:
+    """Read all settings; raise one `EnvValidationError` that names every missing or wrong one."""
+    env = Env(eager=False)
+    settings = {
+        "DATABASE_URL": env.str("DATABASE_URL", validate=validate.Length(min=1)),
+        "JWT_AUDIENCE": env.str("JWT_AUDIENCE", "watermelondb-backend"),
+        "JWT_ISSUER": env.str("JWT_ISSUER", "watermelondb-backend"),
+        "JWT_PUBLIC_KEYS_FILE": env.path("JWT_PUBLIC_KEYS_FILE"),
+        "LOG_LEVEL": env.log_level("LOG_LEVEL", logging.INFO),
+        "MAX_CONTENT_LENGTH": MAX_BODY_BYTES,
+        "REDIS_URL": env.str("REDIS_URL", ""),
+        "TRUSTED_PROXIES": env.int("TRUSTED_PROXIES", 1, validate=validate.Range(min=0)),
+    } | service_settings(env)
+    env.seal()
+    return settings

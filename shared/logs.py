@@ -1,0 +1,67 @@
+"""One JSON object per event on standard output, each with the id of the request it belongs to."""
+
+import logging
+import re
+import sys
+import time
+import uuid
+
+from flask import Flask, Response, current_app, g, has_request_context, request
+from pythonjsonlogger.json import JsonFormatter
+
+log = logging.getLogger(__name__)
+
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestFields(logging.Filter):
+    """Adds the service, the request id and the user id to a record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Never drops a record."""
+        if current_app:
+            record.service = current_app.name.rpartition(".")[2]
+        if has_request_context():
+            record.request_id = g.get("request_id")
+            caller = g.get("caller")
+            if caller:
+                record.user_id = caller.user_id
+        return True
+
+
+def init_app(app: Flask) -> None:
+    """Log as JSON, one line per request, and give every request an id."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(RequestFields())
+    handler.setFormatter(
+        JsonFormatter(
+            "%(levelname)s %(message)s",
+            rename_fields={"levelname": "level", "message": "event"},
+            timestamp="time",
+        )
+    )
+    # One handler, on the loggers of this project: libraries keep their own.
+    for name in ("services", "shared"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(app.config["LOG_LEVEL"])
+
+    @app.before_request
+    def begin() -> None:
+        g.started = time.perf_counter()
+        given = request.headers.get("X-Request-ID", "")
+        g.request_id = given if SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        response.headers["X-Request-ID"] = g.request_id
+        log.info(
+            "request",
+            extra={
+                "method": request.method,
+                "route": str(request.url_rule) if request.url_rule else None,
+                "status": response.status_code,
+                "duration_ms": round((time.perf_counter() - g.started) * 1000, 1),
+            },
+        )
+        return response

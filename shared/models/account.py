@@ -1,0 +1,49 @@
+"""Who may sync: accounts, and one session per device login."""
+
+from sqlalchemy import BigInteger, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.db import Base
+from shared.models.columns import ID, TABLE_OPTIONS
+
+
+class User(Base):
+    """An account. It owns the rows of every synced table that carry its id."""
+
+    __tablename__ = "users"
+    __table_args__ = TABLE_OPTIONS
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    #: In lower case: addresses are compared without case, on every engine alike.
+    email: Mapped[str] = mapped_column(String(255), unique=True)
+    #: Argon2id, in its own encoded form.
+    password: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str | None] = mapped_column(String(255))
+    role: Mapped[str] = mapped_column(String(16), default="user")
+    is_active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
+    #: The user's sync clock (API.md, "The sync clock"): moved only by services/sync/clock.py.
+    last_modified_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Session(Base):
+    """One device login, and the one refresh token that may prolong it."""
+
+    __tablename__ = "sessions"
+    __table_args__ = TABLE_OPTIONS
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    device_name: Mapped[str | None] = mapped_column(String(255))
+    #: SHA-256 of the current refresh token's `jti`; a token itself is never stored.
+    refresh_hash: Mapped[str] = mapped_column(String(64))
+    #: The same of the token just replaced, and when: a repeat of it is answered for a short while.
+    #: NULL before the first refresh.
+    previous_hash: Mapped[str | None] = mapped_column(String(64))
+    replaced_at: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    last_used_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+    #: NULL while the session lives.
+    revoked_at: Mapped[int | None] = mapped_column(BigInteger)

@@ -1,0 +1,15 @@
+"""The only reader of the wall clock, so that tests can set it."""
+
+from datetime import UTC, datetime
+from time import time_ns
+
+
+def now_ms() -> int:
+    """Milliseconds since the Unix epoch."""
+    return time_ns() // 1_000_000
+
+
+def rfc3339(ms: int) -> str:
+    """`ms` as RFC 3339 in UTC with milliseconds, as API.md writes every time outside sync."""
+    moment = datetime.fromtimestamp(ms / 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"

@@ -1,0 +1,101 @@
+"""Wire forms that two services share, and the reader of JSON bodies."""
+
+import json
+from typing import Any
+
+import orjson
+from flask import request
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+
+from shared.models import User
+from shared.now import rfc3339
+from shared.problems import InvalidJson
+
+NAME_LENGTH = 255
+PASSWORD_LENGTH = validate.Length(min=8, max=128)
+
+
+class Body(Schema):
+    """A request body; fields that a call does not take have no effect."""
+
+    class Meta:
+        """marshmallow's own options."""
+
+        unknown = EXCLUDE
+
+
+class Text(fields.String):
+    """A string that can be stored: half a surrogate pair is no character."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, *args, **kwargs)
+        if not is_unicode(text):
+            raise ValidationError("Not a valid string.")
+        return text
+
+
+class Email(Text):
+    """An e-mail address, checked for its form only, in lower case."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        checks = [validate.Length(max=255), validate.Email()]
+        super().__init__(validate=checks, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        return super()._deserialize(value, *args, **kwargs).strip().lower()
+
+
+def is_unicode(text: str) -> bool:
+    """False when `text` holds half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def user_json(user: User) -> dict[str, Any]:
+    """The `user` object of API.md, "Users service"."""
+    return {
+        "id": user.id,
+        "email": user.email,
+        "name": user.name,
+        "role": user.role,
+        "isActive": user.is_active,
+        "createdAt": rfc3339(user.created_at),
+        "updatedAt": rfc3339(user.updated_at),
+    }
+
+
+def read_json(*, optional: bool = False) -> dict[str, Any]:
+    """The request body as an object, whatever its Content-Type; `{}` for an empty `optional` one.
+
+    Raises `InvalidJson`.
+    """
+    body = request.get_data(cache=False)
+    if optional and not body.strip():
+        return {}
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # What JSON.stringify writes and orjson refuses: half a surrogate pair, a huge number.
+        value = _lenient(body)
+    if not isinstance(value, dict):
+        raise InvalidJson
+    return value
+
+
+def _lenient(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode(), parse_constant=_no_constant, parse_int=_integer)
+    except (ValueError, RecursionError) as error:
+        raise InvalidJson from error
+
+
+def _no_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _integer(digits: str) -> float:
+    # Beyond what any column takes: a float of any size parses, and is repaired like other numbers.
+    return int(digits) if len(digits) < 19 else float(digits)

@@ -1,0 +1,100 @@
+"""Verifying tokens with public keys, chosen by `kid` (API.md, "Signing")."""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from flask import Flask, current_app
+from flask_jwt_extended import JWTManager, decode_token
+from flask_jwt_extended.exceptions import JWTExtendedException
+from jwt.exceptions import ExpiredSignatureError, InvalidTokenError, PyJWTError
+
+from shared.problems import Unauthorized
+
+ALGORITHM = "EdDSA"
+LEEWAY_SECONDS = 5
+PEM_END = "-----END PUBLIC KEY-----"
+
+
+class TokenExpired(Unauthorized):
+    """Only the age is wrong: the app should refresh."""
+
+    code = "token_expired"
+    detail = "The token has expired."
+
+
+def jwk(key: Ed25519PublicKey) -> dict[str, str]:
+    """`key` as a JSON Web Key (RFC 8037), its `kid` being its thumbprint (RFC 7638)."""
+    raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    x = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'
+    digest = hashlib.sha256(canonical.encode()).digest()
+    kid = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "use": "sig", "alg": ALGORITHM}
+
+
+def read_public_keys(path: Path) -> dict[str, Ed25519PublicKey]:
+    """The Ed25519 keys of a PEM file that may hold several, by `kid`."""
+    keys = {}
+    for block in path.read_text().split(PEM_END)[:-1]:
+        key = load_pem_public_key((block.lstrip() + PEM_END).encode())
+        if not isinstance(key, Ed25519PublicKey):
+            raise ValueError(f"{path} holds a key that is not Ed25519")
+        keys[jwk(key)["kid"]] = key
+    if not keys:
+        raise ValueError(f"{path} holds no public key")
+    return keys
+
+
+def init_app(app: Flask) -> None:
+    """Set flask-jwt-extended up to verify our tokens and no others."""
+    keys = read_public_keys(app.config["JWT_PUBLIC_KEYS_FILE"])
+    app.extensions["public_keys"] = keys
+    app.config.update(
+        JWT_ALGORITHM=ALGORITHM,
+        # Tokens travel in headers only, and nothing random may be in a refresh token.
+        JWT_COOKIE_CSRF_PROTECT=False,
+        JWT_DECODE_ALGORITHMS=[ALGORITHM],
+        JWT_DECODE_AUDIENCE=app.config["JWT_AUDIENCE"],
+        JWT_DECODE_ISSUER=app.config["JWT_ISSUER"],
+        # Two machines' clocks are never quite the same.
+        JWT_DECODE_LEEWAY=LEEWAY_SECONDS,
+        JWT_ENCODE_AUDIENCE=app.config["JWT_AUDIENCE"],
+        JWT_ENCODE_ISSUER=app.config["JWT_ISSUER"],
+    )
+    manager = JWTManager(app)
+
+    @manager.decode_key_loader
+    def public_key(header: dict[str, Any], _claims: dict[str, Any]) -> Ed25519PublicKey:
+        key = keys.get(header.get("kid", ""))
+        if key is None:
+            raise InvalidTokenError("unknown kid")
+        return key
+
+
+def verify(token: str, kinds: tuple[str, ...], *, allow_expired: bool = False) -> dict[str, Any]:
+    """The claims of a token of ours whose `type` is one of `kinds`.
+
+    Raises `TokenExpired` when only its age is wrong, else `Unauthorized`.
+    """
+    try:
+        claims: dict[str, Any] = decode_token(token, allow_expired=allow_expired)
+    except ExpiredSignatureError as error:
+        claims = jwt.decode(token, options={"verify_signature": False})
+        if claims.get("type") in kinds:
+            raise TokenExpired from error
+        raise Unauthorized from error
+    except (PyJWTError, JWTExtendedException) as error:
+        raise Unauthorized from error
+    if claims["type"] not in kinds or not isinstance(claims.get("sid"), str):
+        raise Unauthorized
+    return claims
+
+
+def public_jwks() -> list[dict[str, str]]:
+    """Every key that verifies tokens now, as JWKs."""
+    return [jwk(key) for key in current_app.extensions["public_keys"].values()]

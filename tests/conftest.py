@@ -1,0 +1,130 @@
+"""Fixtures: the databases, the API in front of them, and fresh users.
+
+Every test runs on the embedded default (SQLite, no Redis) or, with `--backend=native`, on a private
+MariaDB and Redis. Isolation is a fresh user per test, never an emptied table.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from deploy import embedded, native
+from deploy.keys import make_keys
+from tests.api import Api, Device
+
+ROOT = Path(__file__).parent.parent
+MUST_HAVE_ALL = os.environ.get("CI") == "true"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        choices=("embedded", "native"),
+        default="embedded",
+        help="embedded: SQLite, no Redis (default); native: private MariaDB and Redis",
+    )
+
+
+def lacking(what: str) -> None:
+    """Skip for want of `what`, except where everything must be had."""
+    if MUST_HAVE_ALL:
+        pytest.fail(f"this machine lacks {what}")
+    pytest.skip(f"this machine lacks {what}")
+
+
+@dataclass
+class Backend:
+    """What the services of this test run stand on."""
+
+    name: str
+    directory: Path
+    database: native.MariaDB | None = None
+    redis: native.RedisServer | None = None
+
+    def new_database(self, name: str) -> tuple[str, str]:
+        """URLs of an empty database of its own: for migrations, and for the services."""
+        if self.database is None:
+            url = f"sqlite:///{self.directory / name}.db"
+            return url, url
+        self.database.create_database(name)
+        return self.database.url("migrate", name), self.database.url("service", name)
+
+
+@pytest.fixture(scope="session")
+def directory() -> Iterator[Path]:
+    """A place for servers, which may give up root and must still reach it; pytest's own is closed."""
+    with TemporaryDirectory() as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture(scope="session")
+def backend(request: pytest.FixtureRequest, directory: Path) -> Iterator[Backend]:
+    name = request.config.getoption("--backend")
+    if name == "embedded":
+        yield Backend(name, directory)
+        return
+    if missing := native.missing_programs():
+        lacking(", ".join(missing))
+    database = native.MariaDB(directory / "mariadb", native.free_port())
+    redis = native.RedisServer(directory / "redis", native.free_port())
+    database.install()
+    try:
+        database.start()
+        redis.start()
+        yield Backend(name, directory, database, redis)
+    finally:
+        redis.stop()
+        database.stop()
+
+
+def alembic(url: str, *arguments: str) -> None:
+    subprocess.run(
+        [Path(sys.executable).parent / "alembic", *arguments],
+        env={**os.environ, "DATABASE_URL": url},
+        cwd=ROOT,
+        check=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def environ(backend: Backend) -> dict[str, str]:
+    """The settings that services of this run start with, their database migrated."""
+    keys = backend.directory / "keys"
+    make_keys(keys)
+    migrate, service = backend.new_database("app")
+    alembic(migrate, "upgrade", "head")
+    return {
+        "DATABASE_URL": service,
+        "REDIS_URL": backend.redis.url if backend.redis else "",
+        "JWT_PRIVATE_KEY_FILE": str(keys / "private.pem"),
+        "JWT_PUBLIC_KEYS_FILE": str(keys / "public.pem"),
+        "TRUSTED_PROXIES": "0",
+    }
+
+
+@pytest.fixture(scope="session")
+def application(environ: dict[str, str]) -> Iterator[object]:
+    """All three services behind their paths, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        yield embedded.create_app()
+
+
+@pytest.fixture
+def api(application: object) -> Api:
+    return Api(application)
+
+
+@pytest.fixture
+def device(api: Api) -> Device:
+    """A device of a fresh user, logged in."""
+    return api.register()

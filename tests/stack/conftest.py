@@ -1,0 +1,41 @@
+"""The servers that black-box tests talk to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import watermelon
+from tests.conftest import Backend, lacking
+from tests.stack.servers import Embedded, Stack
+
+
+@pytest.fixture(scope="session")
+def server(
+    backend: Backend, environ: dict[str, str], directory: Path
+) -> Iterator[Embedded | Stack]:
+    """`make run` on the embedded backend, the services behind nginx on the native one."""
+    kind = Embedded if backend.name == "embedded" else Stack
+    server = kind(directory / "server", environ)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def watermelon_installed() -> None:
+    """WatermelonDB itself, from the lock file."""
+    if what := watermelon.prepare():
+        lacking(what)
+
+
+@pytest.fixture
+def devices(server: Embedded | Stack) -> Iterator[watermelon.Devices]:
+    """A Node process for real devices, which must have nothing to complain of at the end."""
+    devices = watermelon.Devices(server.url)
+    yield devices
+    said = devices.diagnostics()
+    devices.close()
+    assert said == []

@@ -1,0 +1,103 @@
+"""Real servers for black-box tests: `make run` in a copy of the checkout, and the native stack."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from deploy import native
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Embedded:
+    """What `make run` starts, in a directory of its own so that no developer's data is touched."""
+
+    def __init__(self, directory: Path, _environ: dict[str, str]) -> None:
+        self.directory = directory
+        for name in ("deploy", "migrations", "services", "shared"):
+            shutil.copytree(ROOT / name, directory / name)
+        shutil.copy(ROOT / "pyproject.toml", directory)
+        self.port = native.free_port()
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "deploy.run"],
+                cwd=self.directory,
+                env={**os.environ, "PORT": str(self.port)},
+                stdout=log,
+                stderr=log,
+            )
+        native.wait_until(
+            lambda: urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz").close(),
+            self.process,
+            "make run",
+        )
+
+    def stop(self) -> int:
+        """Press Ctrl-C; return the exit code."""
+        assert self.process
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+
+class Stack:
+    """Three services, each a process group of its own, behind nginx."""
+
+    def __init__(self, directory: Path, environ: dict[str, str]) -> None:
+        self.directory = directory
+        directory.mkdir()
+        settings = environ | {"TRUSTED_PROXIES": "1", "WEB_CONCURRENCY": "2"}
+        self.services = {
+            name: native.Service(name, native.free_port(), settings, directory / f"{name}.log")
+            for name in ("auth", "users", "sync")
+        }
+        upstreams = {name: f"127.0.0.1:{s.port}" for name, s in self.services.items()}
+        self.gateway = native.Gateway(directory / "gateway", native.free_port(), upstreams)
+        self.url = f"http://127.0.0.1:{self.gateway.port}/v1"
+
+    def start(self) -> None:
+        for service in self.services.values():
+            service.start()
+        self.gateway.start()
+
+    def stop(self) -> None:
+        self.gateway.stop()
+        for service in self.services.values():
+            service.stop()
+
+
+def fetch(
+    url: str,
+    body: Any = None,
+    *,
+    token: str | None = None,
+    method: str | None = None,
+    **headers: str,
+) -> tuple[int, dict[str, str], Any]:
+    """Status, headers and JSON of an HTTP call."""
+    data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, method=method)
+    for name, value in headers.items():
+        request.add_header(name.replace("_", "-"), value)
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, dict(response.headers), json.loads(response.read() or b"null")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, dict(error.headers), json.loads(error.read() or b"null")

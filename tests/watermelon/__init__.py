@@ -1,0 +1,80 @@
+"""Real WatermelonDB devices: `devices.js` under Node, and its Python end."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+
+def prepare() -> str | None:
+    """Install WatermelonDB unless that was done; return what the machine lacks for it, if anything."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        return "Node.js with npm"
+    installed = HERE / "node_modules/.package-lock.json"
+    lock = HERE / "package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True)
+    return None
+
+
+class Devices:
+    """One Node process that holds any number of devices."""
+
+    def __init__(self, backend: str) -> None:
+        self.process = subprocess.Popen(
+            ["node", HERE / "devices.js"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "BACKEND": backend},
+            text=True,
+        )
+
+    def call(self, device: str | None, call: str, *args: Any) -> Any:
+        """Let `device` do something; raise `RuntimeError` with the message of what failed there."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps({"device": device, "call": call, "args": args}) + "\n")
+        self.process.stdin.flush()
+        reply = json.loads(self.process.stdout.readline())
+        if "error" in reply:
+            raise RuntimeError(reply["error"])
+        return reply["result"]
+
+    def diagnostics(self) -> list[str]:
+        """What WatermelonDB complained of since the last call."""
+        said: list[str] = self.call(None, "diagnostics")
+        return said
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.process.stdout.close()
+
+
+class WatermelonDevice:
+    """One device with a real WatermelonDB."""
+
+    def __init__(self, devices: Devices, name: str, token: str) -> None:
+        self.devices, self.name = devices, name
+        self.call("signIn", token)
+
+    def call(self, call: str, *args: Any) -> Any:
+        """Call a method of the device in `devices.js`."""
+        return self.devices.call(self.name, call, *args)
+
+    def write(self, *operations: tuple[Any, ...]) -> None:
+        """`("create" | "update", table, id, values)` and `("delete", table, id)`."""
+        self.call("write", operations)
+
+    def sync(self) -> None:
+        """Run the documentation's snippet."""
+        self.call("sync")
+
+    def dump(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Every live record, by table and id."""
+        rows: dict[str, dict[str, dict[str, Any]]] = self.call("dump")
+        return rows
