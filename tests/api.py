@@ -169,3 +169,17 @@ class Device:
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json
         return answer
+
+
+def assert_problem(response: TestResponse, status: int, code: str) -> dict[str, Any]:
+    """The answer is an error in the contract's form; return its body."""
+    assert response.status_code == status, response.text
+    assert response.mimetype == "application/problem+json"
+    body: dict[str, Any] = response.json
+    assert body["code"] == code, body
+    assert body["status"] == status
+    assert body["requestId"] == response.headers["X-Request-ID"]
+    assert body.keys() >= {"type", "title", "detail"}
+    if status == 401:
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+    return body

@@ -17,6 +17,7 @@ import pytest
 from deploy import embedded, native
 from deploy.keys import make_keys
 from tests.api import Api, Device
+from tests.clock import Clock
 
 ROOT = Path(__file__).parent.parent
 MUST_HAVE_ALL = os.environ.get("CI") == "true"
@@ -128,3 +129,9 @@ def api(application: object) -> Api:
 def device(api: Api) -> Device:
     """A device of a fresh user, logged in."""
     return api.register()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The services' wall clock."""
+    return Clock(monkeypatch)

@@ -37,8 +37,9 @@ class Embedded:
                 stdout=log,
                 stderr=log,
             )
+        health = f"http://127.0.0.1:{self.port}/healthz"
         native.wait_until(
-            lambda: urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz").close(),
+            lambda: urllib.request.urlopen(health, timeout=1).close(),
             self.process,
             "make run",
         )

@@ -1,0 +1,19 @@
+"""The wall clock of the services in this process, to be set by tests."""
+
+from time import time_ns
+
+import pytest
+
+
+class Clock:
+    """Real time, plus an offset."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.offset_ns = 0
+        patch.setattr("shared.now.time_ns", lambda: time_ns() + self.offset_ns)
+
+    def advance(self, *, seconds: float) -> None:
+        self.offset_ns += int(seconds * 1_000_000_000)
+
+    def reset(self) -> None:
+        self.offset_ns = 0

@@ -1,0 +1,83 @@
+"""Nothing is lost or missed when devices of one user sync at the same time (DESIGN.md, invariant 1)."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+from tests.api import Device, project, task, wire
+
+WRITERS, PUSHES = 4, 15
+
+
+def test_a_reader_that_pulls_without_pause_misses_no_parallel_push(device: Device) -> None:
+    reader = device.another()
+    writers = [device.another() for _ in range(WRITERS)]
+    done = Event()
+
+    def write(writer: Device) -> list[int]:
+        ticks = []
+        for _ in range(PUSHES):
+            p = project()
+            tasks = [task(p["id"]) for _ in range(3)]
+            answer = writer.push(projects={"created": [p]}, tasks={"created": tasks})
+            ticks.append(answer["timestamp"])
+        return ticks
+
+    def read() -> int:
+        pulls = 0
+        while not done.is_set():
+            before = reader.last_pulled_at
+            assert reader.pull()["timestamp"] >= before
+            pulls += 1
+        reader.pull()
+        return pulls
+
+    with ThreadPoolExecutor(WRITERS + 1) as pool:
+        reading = pool.submit(read)
+        try:
+            ticks = [tick for own in pool.map(write, writers) for tick in own]
+        finally:
+            done.set()
+        assert reading.result() > 1
+    # One tick per push: no two pushes were stamped alike.
+    assert len(set(ticks)) == WRITERS * PUSHES
+    fresh = device.another()
+    fresh.pull()
+    assert len(fresh.rows["tasks"]) == WRITERS * PUSHES * 3
+    assert reader.rows == fresh.rows
+
+
+def test_parallel_edits_of_one_row_all_stand_column_by_column(device: Device) -> None:
+    p = project(name="", description="")
+    device.push(projects={"created": [p]})
+    first, second = device.another(), device.another()
+    for edit in range(10):
+        first.pull()
+        second.pull()
+        name = p | {"name": str(edit), "_changed": "name"}
+        description = p | {"description": str(edit), "_changed": "description"}
+        with ThreadPoolExecutor(2) as pool:
+            one = pool.submit(first.push, projects={"updated": [name]})
+            two = pool.submit(second.push, projects={"updated": [description]})
+            one.result()
+            two.result()
+        p |= {"name": str(edit), "description": str(edit)}
+        fresh = device.another()
+        fresh.pull()
+        assert fresh.rows["projects"] == {p["id"]: wire(p)}
+
+
+def test_users_push_at_the_same_time_without_disturbing_each_other(device: Device) -> None:
+    users = [device.api.register() for _ in range(4)]
+
+    def work(user: Device) -> None:
+        for _ in range(10):
+            p = project(id="shared-id")
+            user.push(projects={"created": [p]}, tasks={"created": [task("shared-id")]})
+            user.pull()
+            user.push(projects={"deleted": ["shared-id"]})
+            user.pull()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, users))
+    for user in users:
+        assert user.rows == {"projects": {}, "tasks": {}}

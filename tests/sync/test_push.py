@@ -1,0 +1,361 @@
+"""What a push does (API.md, "Push")."""
+
+from typing import Any
+
+import pytest
+
+from tests.api import Device, assert_problem, changes, project, task, wire
+from tests.clock import Clock
+
+
+def server_rows(device: Device) -> dict[str, dict[str, Any]]:
+    """What a fresh device of the same user gets."""
+    fresh = device.another()
+    fresh.pull()
+    return fresh.rows
+
+
+@pytest.fixture
+def pair(device: Device) -> tuple[Device, Device, dict[str, Any]]:
+    """Two devices of one user that both know one project, and the project."""
+    p = project(name="old", description="old")
+    device.push(projects={"created": [p]})
+    device.pull()
+    other = device.another()
+    other.pull()
+    return device, other, p
+
+
+def test_every_spelling_of_the_call_works(device: Device) -> None:
+    api, token = device.api, device.token
+    device.pull()
+    since = device.last_pulled_at
+    ids = []
+    for path, wrap in (
+        (f"/sync?last_pulled_at={since}", lambda c: c),
+        (f"/sync/push?lastPulledAt={since}", lambda c: c),
+        (f"/sync/push?last_pulled_at={since}", lambda c: {"changes": c}),
+        ("/sync/push", lambda c: {"changes": c, "lastPulledAt": since}),
+        ("/sync", lambda c: {"changes": c, "last_pulled_at": since}),
+    ):
+        p = project()
+        answer = api.post(path, wrap({"projects": {"created": [p]}}), token=token)
+        assert answer.status_code == 200, answer.text
+        assert answer.json.keys() == {"timestamp", "upToDate", "resolved", "repaired"}
+        ids.append(p["id"])
+    assert server_rows(device)["projects"].keys() == set(ids)
+
+
+def test_created_updated_and_deleted_are_applied_at_one_tick(pair: Any) -> None:
+    device, other, p = pair
+    q = project()
+    device.push(projects={"created": [q]})
+    device.pull()
+    p["name"] = "new"
+    t = task(p["id"])
+    tick = device.push(projects={"updated": [p], "deleted": [q["id"]]}, tasks={"created": [t]})[
+        "timestamp"
+    ]
+    assert server_rows(device) == {"projects": {p["id"]: wire(p)}, "tasks": {t["id"]: wire(t)}}
+    assert other.pull()["timestamp"] == tick
+
+
+def test_an_update_of_an_unknown_record_creates_it(device: Device) -> None:
+    p = project()
+    device.push(projects={"updated": [p]})
+    assert server_rows(device)["projects"] == {p["id"]: wire(p)}
+
+
+def test_a_created_record_that_is_known_updates_it(pair: Any) -> None:
+    device, _, p = pair
+    p["name"] = "again"
+    device.push(projects={"created": [p]})
+    assert server_rows(device)["projects"] == {p["id"]: wire(p)}
+
+
+def test_deleting_what_is_unknown_or_deleted_changes_nothing(pair: Any) -> None:
+    device, _, p = pair
+    device.push(projects={"deleted": [p["id"]]})
+    device.pull()
+    before = device.last_pulled_at
+    answer = device.push(projects={"deleted": [p["id"], "unknown"]})
+    assert answer == {"timestamp": before, "upToDate": True, "resolved": {}, "repaired": {}}
+
+
+def test_a_seen_tombstone_becomes_live_again(pair: Any) -> None:
+    device, _, p = pair
+    device.push(projects={"deleted": [p["id"]]})
+    device.pull()
+    device.push(projects={"updated": [p]})
+    assert server_rows(device)["projects"] == {p["id"]: wire(p)}
+
+
+@pytest.mark.parametrize("operation", ["created", "updated"])
+def test_an_unseen_tombstone_stays_deleted(pair: Any, operation: str) -> None:
+    device, other, p = pair
+    device.push(projects={"deleted": [p["id"]]})
+    answer = other.push(projects={operation: [p]})
+    assert answer["resolved"] == {"projects": [p["id"]]}
+    assert answer["upToDate"] is False
+    assert server_rows(device)["projects"] == {}
+    assert other.pull()["changes"]["projects"]["deleted"] == [p["id"]]
+
+
+def test_edits_of_different_columns_both_stand(pair: Any) -> None:
+    device, other, p = pair
+    device.push(projects={"updated": [p | {"name": "new", "_changed": "name"}]})
+    answer = other.push(
+        projects={"updated": [p | {"description": "new", "_changed": "description"}]}
+    )
+    assert answer["resolved"] == {"projects": [p["id"]]}
+    assert answer["upToDate"] is False
+    row = server_rows(device)["projects"][p["id"]]
+    assert (row["name"], row["description"]) == ("new", "new")
+
+
+def test_of_edits_of_one_column_the_last_stands(pair: Any) -> None:
+    device, other, p = pair
+    device.push(projects={"updated": [p | {"name": "first", "_changed": "name"}]})
+    other.push(projects={"updated": [p | {"name": "second", "_changed": "name"}]})
+    assert server_rows(device)["projects"][p["id"]]["name"] == "second"
+
+
+def test_without_changed_the_whole_record_is_written(pair: Any) -> None:
+    device, other, p = pair
+    device.push(projects={"updated": [p | {"name": "new"}]})
+    other.push(projects={"updated": [p | {"description": "new"}]})
+    row = server_rows(device)["projects"][p["id"]]
+    assert (row["name"], row["description"]) == ("old", "new")
+
+
+def test_outside_a_conflict_changed_is_ignored(pair: Any) -> None:
+    device, _, p = pair
+    device.push(projects={"updated": [p | {"name": "a", "description": "b", "_changed": "name"}]})
+    row = server_rows(device)["projects"][p["id"]]
+    assert (row["name"], row["description"]) == ("a", "b")
+
+
+def test_deleting_beats_an_unseen_edit(pair: Any) -> None:
+    device, other, p = pair
+    device.push(projects={"updated": [p | {"name": "new"}]})
+    assert other.push(projects={"deleted": [p["id"]]})["resolved"] == {"projects": [p["id"]]}
+    assert server_rows(device)["projects"] == {}
+
+
+def test_columns_that_an_older_app_does_not_know_stay(pair: Any) -> None:
+    device, _, p = pair
+    device.push(projects={"updated": [{"id": p["id"], "name": "new"}]})
+    assert server_rows(device)["projects"][p["id"]] == wire(p | {"name": "new"})
+
+
+def test_columns_missing_at_an_insert_are_empty(device: Device) -> None:
+    device.push(
+        projects={"created": [{"id": "p"}]}, tasks={"created": [{"id": "t", "project_id": "p"}]}
+    )
+    rows = server_rows(device)
+    assert rows["projects"]["p"] == {
+        "id": "p",
+        "name": "",
+        "description": None,
+        "created_at": 0,
+        "updated_at": 0,
+    }
+    assert rows["tasks"]["t"]["is_completed"] is False
+
+
+def test_unknown_and_server_columns_are_ignored(device: Device) -> None:
+    foreign = {"user_id": "x", "created_at_ms": 1, "is_deleted": True, "future": [1], "\ud800": 1}
+    p = project()
+    answer = device.push(projects={"created": [p | foreign]})
+    assert answer["repaired"] == {}
+    assert server_rows(device)["projects"] == {p["id"]: wire(p)}
+
+
+def test_a_repaired_value_is_reported_and_pulled_back(pair: Any) -> None:
+    device, _, p = pair
+    answer = device.push(projects={"updated": [wire(p) | {"name": "x" * 300, "created_at": "7"}]})
+    assert answer["repaired"] == {"projects": [p["id"]]}
+    assert answer["upToDate"] is False
+    (back,) = device.pull()["changes"]["projects"]["updated"]
+    assert (back["name"], back["created_at"]) == ("x" * 255, 0)
+    # Even when the repaired record is what the server has: the device still has the other value.
+    device.push(projects={"updated": [wire(back) | {"created_at": "7"}]})
+    assert device.pull()["changes"]["projects"]["updated"] == [back]
+
+
+def test_deleting_a_project_deletes_its_tasks_for_everybody(pair: Any) -> None:
+    device, other, p = pair
+    inside, outside = task(p["id"]), task(p["id"])
+    q = project()
+    device.push(projects={"created": [q]}, tasks={"created": [inside, outside]})
+    device.pull()
+    other.pull()
+    outside["project_id"] = q["id"]
+    answer = device.push(projects={"deleted": [p["id"]]}, tasks={"updated": [outside]})
+    assert answer["upToDate"] is False
+    pulled = other.pull()["changes"]
+    assert pulled["projects"]["deleted"] == [p["id"]]
+    assert pulled["tasks"]["deleted"] == [inside["id"]]
+    assert [t["id"] for t in pulled["tasks"]["updated"]] == [outside["id"]]
+    assert server_rows(device)["tasks"].keys() == {outside["id"]}
+
+
+def test_a_cascade_reaches_tasks_that_the_device_has_not_seen(pair: Any) -> None:
+    device, other, p = pair
+    unseen = task(p["id"])
+    other.push(tasks={"created": [unseen]})
+    device.push(projects={"deleted": [p["id"]]})
+    assert server_rows(device)["tasks"] == {}
+    assert other.pull()["changes"]["tasks"]["deleted"] == [unseen["id"]]
+
+
+def test_a_task_moved_into_a_project_that_is_deleted_with_it_is_deleted(pair: Any) -> None:
+    device, _, p = pair
+    q, t = project(), task(p["id"])
+    device.push(projects={"created": [q]}, tasks={"created": [t]})
+    device.pull()
+    device.push(projects={"deleted": [q["id"]]}, tasks={"updated": [t | {"project_id": q["id"]}]})
+    assert server_rows(device)["tasks"] == {}
+
+
+def test_a_task_of_a_deleted_project_is_stored_deleted(pair: Any) -> None:
+    device, other, p = pair
+    device.push(projects={"deleted": [p["id"]]})
+    t = task(p["id"])
+    answer = other.push(tasks={"created": [t]})
+    assert answer["upToDate"] is False
+    assert t["id"] in other.pull()["changes"]["tasks"]["deleted"]
+    assert server_rows(device)["tasks"] == {}
+
+
+@pytest.mark.parametrize("owner", ["never-seen", "", "no id!", None, 7, "x" * 37])
+def test_an_orphan_is_stored_deleted_and_the_device_learns_of_it(
+    device: Device, owner: object
+) -> None:
+    device.pull()
+    orphan = task("p") | {"project_id": owner}
+    assert device.push(tasks={"created": [orphan]})["upToDate"] is False
+    pulled = device.pull()["changes"]
+    assert pulled["tasks"]["deleted"] == [orphan["id"]]
+    assert pulled["projects"]["deleted"] == (["never-seen"] if owner == "never-seen" else [])
+    assert device.push(tasks={"created": [orphan]})["upToDate"] is False
+    assert device.pull()["changes"]["tasks"]["deleted"] == [orphan["id"]]
+    assert server_rows(device)["tasks"] == {}
+
+
+def test_a_live_task_that_loses_its_owner_is_stored_deleted(pair: Any) -> None:
+    device, other, p = pair
+    t = task(p["id"])
+    device.push(tasks={"created": [t]})
+    device.pull()
+    other.pull()
+    device.push(tasks={"updated": [t | {"project_id": "never-seen"}]})
+    assert other.pull()["changes"]["tasks"]["deleted"] == [t["id"]]
+
+
+def test_the_same_push_twice_is_the_same_as_once(pair: Any) -> None:
+    device, other, p = pair
+    q, t = project(), task(p["id"])
+    body = changes(
+        projects={"created": [q], "updated": [p | {"name": "new"}]}, tasks={"created": [t]}
+    )
+    first = device.push_raw(body)
+    rows = server_rows(device)
+    other.pull()
+    again = device.push_raw(body)
+    assert again.status_code == 200
+    assert again.json["timestamp"] == first.json["timestamp"]
+    assert server_rows(device) == rows
+    assert other.pull()["changes"]["projects"]["updated"] == []
+
+
+def test_a_late_repeat_of_a_creation_overwrites_nothing(device: Device) -> None:
+    p = project(name="first")
+    body = changes(projects={"created": [p]})
+    device.push_raw(body)
+    other = device.another()
+    other.pull()
+    other.push(projects={"updated": [p | {"name": "edited elsewhere"}]})
+    device.push_raw(body)
+    assert server_rows(device)["projects"][p["id"]]["name"] == "edited elsewhere"
+
+
+def test_up_to_date_saves_the_echo(pair: Any) -> None:
+    device, other, p = pair
+    answer = device.push(projects={"updated": [p | {"name": "new"}], "created": [project()]})
+    assert answer["upToDate"] is True
+    device.last_pulled_at = answer["timestamp"]
+    assert device.pull()["changes"]["projects"] == {"created": [], "updated": [], "deleted": []}
+    other.push(projects={"created": [project()]})
+    assert device.push(projects={"created": [project()]})["upToDate"] is False
+
+
+def test_an_empty_push_takes_no_tick(pair: Any) -> None:
+    device, other, _ = pair
+    before = device.last_pulled_at
+    for empty in ({}, {"projects": {}}, {"strangers": {"created": []}}):
+        answer = device.push_raw(empty)
+        assert answer.json == {
+            "timestamp": before,
+            "upToDate": True,
+            "resolved": {},
+            "repaired": {},
+        }
+    assert other.pull()["timestamp"] == before
+
+
+def test_strict_conflicts_abort_the_whole_push(pair: Any) -> None:
+    device, other, p = pair
+    t = task(p["id"])
+    device.push(projects={"updated": [p | {"name": "new"}]})
+    refused = other.push_raw(
+        changes(projects={"updated": [p]}, tasks={"created": [t]}), conflicts="reject"
+    )
+    problem = assert_problem(refused, 409, "conflict")
+    assert problem["conflicts"] == {"projects": [p["id"]]}
+    assert server_rows(device)["tasks"] == {}
+    other.pull()
+    other.push(
+        {"conflicts": "reject"},
+        projects={"updated": [p | {"name": "newer"}]},
+        tasks={"created": [t]},
+    )
+    assert server_rows(device)["projects"][p["id"]]["name"] == "newer"
+
+
+def test_strict_conflicts_leave_alone_what_contradicts_nobody(pair: Any) -> None:
+    device, other, p = pair
+    t = task(p["id"])
+    device.push(tasks={"created": [t]})
+    device.pull()
+    other.pull()
+    device.push(tasks={"updated": [t | {"title": "unseen by the other"}]})
+    # What the cascade reaches is no conflict, and neither is deleting twice.
+    other.push({"conflicts": "reject"}, projects={"deleted": [p["id"]]})
+    device.push({"conflicts": "reject"}, projects={"deleted": [p["id"]]})
+    refused = device.push_raw(changes(projects={"updated": [p]}), conflicts="reject")
+    assert_problem(refused, 409, "conflict")
+
+
+def test_a_clock_set_back_still_ticks_forward(device: Device, clock: Clock) -> None:
+    other = device.another()
+    ticks = [device.push(projects={"created": [project()]})["timestamp"]]
+    other.pull()
+    clock.advance(seconds=-3600)
+    for _ in range(3):
+        p = project()
+        ticks.append(device.push(projects={"created": [p]})["timestamp"])
+        assert other.pull()["changes"]["projects"]["created"] == [wire(p)]
+    assert ticks == sorted(set(ticks))
+
+
+def test_two_users_may_hold_the_same_ids(device: Device) -> None:
+    stranger = device.api.register()
+    mine, theirs = project(id="same", name="mine"), project(id="same", name="theirs")
+    for who, record in ((device, mine), (stranger, theirs)):
+        who.push(projects={"created": [record]}, tasks={"created": [task("same", id="t")]})
+    stranger.pull()
+    stranger.push(projects={"deleted": ["same"]})
+    assert server_rows(device)["projects"] == {"same": wire(mine)}
+    assert server_rows(device)["tasks"].keys() == {"t"}
+    assert server_rows(stranger) == {"projects": {}, "tasks": {}}

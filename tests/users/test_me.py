@@ -1,0 +1,69 @@
+"""One's own profile (API.md, "Users service")."""
+
+from typing import Any
+
+import pytest
+
+from tests.api import PASSWORD, Device, assert_problem, new_email
+from tests.clock import Clock
+
+
+def test_me_is_the_user_of_the_token(device: Device) -> None:
+    answer = device.api.get("/users/me", token=device.token)
+    assert answer.status_code == 200
+    assert answer.json == device.tokens["user"]
+
+
+def test_a_name_can_be_set_and_taken_away(device: Device, clock: Clock) -> None:
+    clock.advance(seconds=1)
+    before = device.tokens["user"]
+    named = device.api.patch("/users/me", {"name": "Ann \u0000 🍉"}, token=device.token).json
+    assert named["name"] == "Ann \u0000 🍉"
+    assert named["updatedAt"] > before["updatedAt"]
+    assert named["createdAt"] == before["createdAt"]
+    assert device.api.patch("/users/me", {"name": None}, token=device.token).json["name"] is None
+
+
+def test_a_new_email_needs_the_password(device: Device) -> None:
+    email = new_email()
+    for wrong in ({}, {"currentPassword": "wrong password"}):
+        refused = device.api.patch("/users/me", {"email": email, **wrong}, token=device.token)
+        assert_problem(refused, 403, "wrong_password")
+    body = {"email": email.upper(), "currentPassword": PASSWORD}
+    assert device.api.patch("/users/me", body, token=device.token).json["email"] == email
+    assert device.api.login(email).user_id == device.user_id
+    old = device.api.post("/auth/login", {"email": device.email, "password": PASSWORD})
+    assert_problem(old, 401, "invalid_credentials")
+
+
+def test_an_email_of_somebody_else_is_409(device: Device) -> None:
+    taken = device.api.register().email
+    body = {"email": taken, "currentPassword": PASSWORD, "name": "Both or nothing"}
+    assert_problem(device.api.patch("/users/me", body, token=device.token), 409, "email_taken")
+    assert device.api.get("/users/me", token=device.token).json == device.tokens["user"]
+
+
+def test_ones_own_email_again_needs_no_password(device: Device) -> None:
+    body = {"email": device.email.upper()}
+    answer = device.api.patch("/users/me", body, token=device.token)
+    assert answer.json == device.tokens["user"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"name": 7}, "name"),
+        ({"name": "x" * 256}, "name"),
+        ({"email": "nobody"}, "email"),
+        ({"email": None}, "email"),
+        ({"email": "a@b.example", "currentPassword": 7}, "currentPassword"),
+    ],
+)
+def test_a_bad_profile_names_its_field(device: Device, body: Any, field: str) -> None:
+    refused = device.api.patch("/users/me", body, token=device.token)
+    assert list(assert_problem(refused, 422, "invalid_request")["errors"]) == [field]
+
+
+def test_role_and_state_are_not_ones_own_to_change(device: Device) -> None:
+    body = {"role": "admin", "isActive": False, "id": "x", "password": "y"}
+    assert device.api.patch("/users/me", body, token=device.token).json == device.tokens["user"]
