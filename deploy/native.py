@@ -210,7 +210,9 @@ class Gateway:
 
     def __init__(self, directory: Path, port: int, upstreams: Mapping[str, str]) -> None:
         self.directory, self.port = directory, port
+        self.run = directory / "run"
         self.settings = {
+            "GATEWAY_RUN": str(self.run),
             "GATEWAY_LISTEN": f"127.0.0.1:{port}",
             "GATEWAY_SNIPPETS": str(ROOT / "gateway/snippets"),
             **{f"{name.upper()}_UPSTREAM": address for name, address in upstreams.items()},
@@ -219,11 +221,10 @@ class Gateway:
 
     def start(self) -> None:
         """Render the configuration, start nginx and wait until it answers."""
-        temp = self.directory / "temp"
-        temp.mkdir(parents=True, exist_ok=True)
+        self.run.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             # nginx's workers give up root.
-            shutil.chown(temp, "nobody")
+            shutil.chown(self.run, "nobody")
         text = (ROOT / "gateway/nginx.conf.template").read_text()
         for name, value in self.settings.items():
             text = text.replace(f"${{{name}}}", value)
@@ -232,7 +233,16 @@ class Gateway:
             self.process = subprocess.Popen(
                 [
                     shutil.which("nginx") or "/usr/sbin/nginx",
-                    *("-p", f"{self.directory}/", "-c", "nginx.conf", "-e", "stderr"),
+                    *(
+                        "-p",
+                        f"{self.directory}/",
+                        "-c",
+                        "nginx.conf",
+                        "-e",
+                        "stderr",
+                        "-g",
+                        "daemon off;",
+                    ),
                 ],
                 stdout=log,
                 stderr=log,

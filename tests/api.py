@@ -153,6 +153,8 @@ class Device:
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json
         for table, change in answer["changes"].items():
+            ids = [r["id"] for r in change["created"] + change["updated"]] + change["deleted"]
+            assert len(ids) == len(set(ids)), "an id came twice"
             for record in change["created"] + change["updated"]:
                 self.rows[table][record["id"]] = record
             for id_ in change["deleted"]:

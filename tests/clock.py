@@ -10,7 +10,13 @@ class Clock:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.offset_ns = 0
-        patch.setattr("shared.now.time_ns", lambda: time_ns() + self.offset_ns)
+        #: What each look at the clock adds.
+        self.step_ns = 0
+        patch.setattr("shared.now.time_ns", self.now_ns)
+
+    def now_ns(self) -> int:
+        self.offset_ns += self.step_ns
+        return time_ns() + self.offset_ns
 
     def advance(self, *, seconds: float) -> None:
         self.offset_ns += int(seconds * 1_000_000_000)

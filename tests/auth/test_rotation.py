@@ -46,6 +46,17 @@ def test_fifty_parallel_refreshes_of_one_token_yield_one_successor(device: Devic
     assert len({a.json["refreshToken"] for a in answers}) == 1
 
 
+def test_parallel_refreshes_agree_though_time_passes_between_them(
+    device: Device, clock: Clock
+) -> None:
+    clock.step_ns = 1_000_000_000
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(
+            pool.map(lambda _: refresh(device.api, device.tokens["refreshToken"]), range(10))
+        )
+    assert len({a.json["refreshToken"] for a in answers}) == 1
+
+
 @pytest.mark.parametrize("late", [True, False])
 def test_any_other_use_of_a_replaced_token_ends_the_session(
     device: Device, clock: Clock, late: bool
