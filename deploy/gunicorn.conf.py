@@ -1,5 +1,8 @@
 """gunicorn's settings for every service. Processes: `WEB_CONCURRENCY`; address: `--bind`."""
 
+import signal
+from typing import Any
+
 worker_class = "gthread"
 #: Threads of a process: requests wait for the database most of their time.
 threads = 8
@@ -9,3 +12,11 @@ keepalive = 75
 graceful_timeout = 30
 #: Heartbeats go to memory: a slow disk must not look like a hung worker.
 worker_tmp_dir = "/dev/shm"
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Leave Ctrl-C to the master, which stops its workers.
+
+    A terminal sends it to all of them, and a worker that is told twice at once may lock itself up.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

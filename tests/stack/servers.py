@@ -36,6 +36,7 @@ class Embedded:
                 env={**os.environ, "PORT": str(self.port)},
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
         health = f"http://127.0.0.1:{self.port}/healthz"
         native.wait_until(
@@ -45,9 +46,9 @@ class Embedded:
         )
 
     def stop(self) -> int:
-        """Press Ctrl-C; return the exit code."""
+        """Press Ctrl-C, which reaches every process of the terminal; return the exit code."""
         assert self.process
-        self.process.send_signal(signal.SIGINT)
+        os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(30)
 
     @property
