@@ -130,6 +130,11 @@ class MariaDB:
                 )
                 cursor.execute(f"GRANT {rights} ON {name}.* TO {account}")
 
+    def drop_database(self, name: str) -> None:
+        """Remove a database."""
+        with self.root() as connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {name}")
+
     def url(self, user: str, database: str) -> str:
         """The `DATABASE_URL` of one of the users."""
         return f"mysql+pymysql://{user}:{self.password}@127.0.0.1:{self.port}/{database}"
@@ -164,8 +169,12 @@ class RedisServer:
                 f"logfile {self.directory / 'redis.log'}\n"
             )
         self.process = subprocess.Popen(["redis-server", settings])
-        with redis.Redis.from_url(self.url) as client:
+        with self.client() as client:
             wait_until(client.ping, self.process, "Redis")
+
+    def client(self) -> redis.Redis:
+        """A client of this server."""
+        return redis.Redis.from_url(self.url)
 
     def stop(self) -> None:
         """Shut the server down."""

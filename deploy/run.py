@@ -1,6 +1,7 @@
 """`make run`: prepare `.local/`, then serve all three services on `PORT`.
 
-Keys, database and migrations are made on the first start and kept.
+Keys, database and migrations are made on the first start and kept. With arguments, a command is run
+in that environment instead: `python -m deploy.run flask --app services.users create-admin …`.
 """
 
 import os
@@ -13,18 +14,16 @@ from deploy.keys import make_keys
 
 ROOT = Path(__file__).parent.parent
 LOCAL = ROOT / ".local"
+BINARIES = Path(sys.executable).parent
 
 
-def main() -> None:
-    """Replace this process by the server; say in one line why that is impossible."""
-    host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8080")
-    try:
-        probe(host, port)
-    except (OSError, ValueError, OverflowError) as error:
-        sys.exit(
-            f"make run: cannot serve on {host}:{port}: {error}. Choose another: make run PORT=…"
-        )
-    make_keys(LOCAL / "keys")
+def main(command: list[str]) -> None:
+    """Replace this process by `command`, or by the server."""
+    os.chdir(ROOT)
+    if not command:
+        check_address()
+    if not (LOCAL / "keys/private.pem").exists():
+        make_keys(LOCAL / "keys")
     os.environ.update(
         DATABASE_URL=f"sqlite:///{LOCAL / 'embedded.db'}",
         JWT_PRIVATE_KEY_FILE=str(LOCAL / "keys/private.pem"),
@@ -32,21 +31,34 @@ def main() -> None:
         REDIS_URL="",
         TRUSTED_PROXIES="0",
     )
-    os.chdir(ROOT)
-    binaries = Path(sys.executable).parent
-    subprocess.run([binaries / "alembic", "upgrade", "head"], check=True)
+    subprocess.run([BINARIES / "alembic", "upgrade", "head"], check=True)
+    program, *arguments = command or server()
+    os.execv(BINARIES / program, [program, *arguments])
+
+
+def check_address() -> None:
+    """End with one line when nobody could listen at `HOST` and `PORT`."""
+    host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8080")
+    try:
+        probe(host, port)
+    except (OSError, ValueError, OverflowError) as error:
+        sys.exit(
+            f"make run: cannot serve on {host}:{port}: {error}. Choose another: make run PORT=…"
+        )
+
+
+def server() -> list[str]:
+    """The command that serves."""
+    host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8080")
     print(f"\nServing http://{host}:{port}/v1 from {LOCAL}. Ctrl-C stops it.\n", flush=True)
-    os.execv(
-        binaries / "gunicorn",
-        [
-            "gunicorn",
-            "--config=deploy/gunicorn.conf.py",
-            f"--bind={host}:{port}",
-            "--workers=1",
-            "--log-level=warning",
-            "deploy.embedded:create_app()",
-        ],
-    )
+    return [
+        "gunicorn",
+        "--config=deploy/gunicorn.conf.py",
+        f"--bind={host}:{port}",
+        "--workers=1",
+        "--log-level=warning",
+        "deploy.embedded:create_app()",
+    ]
 
 
 def probe(host: str, port: str) -> None:
@@ -57,4 +69,4 @@ def probe(host: str, port: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -69,6 +69,22 @@ def get(key: str) -> bytes | None:
     return value
 
 
+def put(key: str, value: bytes, seconds: int) -> None:
+    """Hold `value` under `key` for `seconds`."""
+    _attempt(lambda redis: redis.set(key, value, ex=seconds))
+
+
+def drop(*keys: str) -> None:
+    """Forget what is under `keys`."""
+    # One by one: in a cluster they may live on different servers.
+    _attempt(lambda redis: [redis.delete(key) for key in keys])
+
+
+def clock_key(user_id: str) -> str:
+    """Where the copy of a user's sync clock is."""
+    return f"clock:{user_id}"
+
+
 def raise_to(key: str, value: int, seconds: int) -> None:
     """Hold `value` under `key` for `seconds`, unless a greater one is there already."""
     _attempt(lambda redis: redis.eval(RAISE, 1, key, value, seconds))

@@ -10,6 +10,23 @@ from environs import Env, validate
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
+#: OWASP's minimum for Argon2id: 19 MiB, two passes.
+LEAST_MEMORY_KIB, LEAST_PASSES = 19456, 2
+
+
+def load_passwords(env: Env) -> dict[str, Any]:
+    """Settings of the services that hash passwords."""
+    memory = validate.Range(min=LEAST_MEMORY_KIB)
+    passes = validate.Range(min=LEAST_PASSES)
+    positive = validate.Range(min=1)
+    return {
+        "ARGON2_LANES": env.int("ARGON2_LANES", 1, validate=positive),
+        "ARGON2_MEMORY_KIB": env.int("ARGON2_MEMORY_KIB", LEAST_MEMORY_KIB, validate=memory),
+        "ARGON2_PASSES": env.int("ARGON2_PASSES", LEAST_PASSES, validate=passes),
+        "HASHES_AT_ONCE": env.int("HASHES_AT_ONCE", 4, validate=positive),
+    }
+
+
 def load(service_settings: Callable[[Env], dict[str, Any]]) -> dict[str, Any]:
     """Read all settings; raise one `EnvValidationError` that names every missing or wrong one."""
     env = Env(eager=False)

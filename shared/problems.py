@@ -55,11 +55,18 @@ class Unauthorized(Problem):
         self.headers["WWW-Authenticate"] = "Bearer"
 
 
-class EmailTaken(Problem):
-    """An account with this e-mail exists."""
+class Forbidden(Problem):
+    """The caller is known, and may not do this."""
 
-    status, code = 409, "email_taken"
-    detail = "An account with this e-mail already exists."
+    status, code = 403, "forbidden"
+    detail = "You may not do this."
+
+
+class NotFound(Problem):
+    """There is no such thing, or it is somebody else's."""
+
+    status, code = 404, "not_found"
+    detail = "There is nothing here."
 
 
 class InvalidRequest(Problem):

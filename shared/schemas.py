@@ -1,6 +1,7 @@
 """Wire forms that two services share, and the reader of JSON bodies."""
 
 import json
+import unicodedata
 from typing import Any
 
 import orjson
@@ -12,7 +13,6 @@ from shared.now import rfc3339
 from shared.problems import InvalidJson
 
 NAME_LENGTH = 255
-PASSWORD_LENGTH = validate.Length(min=8, max=128)
 
 
 class Body(Schema):
@@ -34,6 +34,13 @@ class Text(fields.String):
         return text
 
 
+class Name(Text):
+    """A name of somebody or something; null for none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_none=True, validate=validate.Length(max=NAME_LENGTH), **kwargs)
+
+
 class Email(Text):
     """An e-mail address, checked for its form only, in lower case."""
 
@@ -43,6 +50,11 @@ class Email(Text):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         return super()._deserialize(value, *args, **kwargs).strip().lower()
+
+
+def normalise(text: str) -> str:
+    """`text` in NFC: the same characters, however they were typed."""
+    return unicodedata.normalize("NFC", text)
 
 
 def is_unicode(text: str) -> bool:

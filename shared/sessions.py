@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, bindparam, select, update
 
 from shared.db import db
 from shared.models import Session, User
@@ -16,29 +16,35 @@ class Caller:
     user_id: str
     session_id: str
     role: str
+    #: `users.updated_at`, which names the version of the profile.
+    profile_version: int
+
+
+#: Built once, since every request runs it.
+FIND_CALLER = (
+    select(User.role, User.updated_at)
+    .join(Session, Session.user_id == User.id)
+    .where(
+        User.id == bindparam("user_id"),
+        User.is_active,
+        Session.id == bindparam("session_id"),
+        Session.revoked_at.is_(None),
+        Session.expires_at > bindparam("now"),
+    )
+)
 
 
 def find_caller(user_id: str, session_id: str) -> Caller | None:
     """The caller behind a verified access token, or None when its session has ended."""
-    query = (
-        select(User.role)
-        .join(Session, Session.user_id == User.id)
-        .where(
-            User.id == user_id,
-            User.is_active,
-            Session.id == session_id,
-            Session.revoked_at.is_(None),
-            Session.expires_at > now_ms(),
-        )
-    )
-    # A transaction of its own: the snapshot of what follows must not begin before it.
-    with db.session.begin():
-        role = db.session.scalar(query)
-    return Caller(user_id, session_id, role) if role else None
+    values = {"user_id": user_id, "session_id": session_id, "now": now_ms()}
+    # A connection of its own: the snapshot of what follows must not begin with this one.
+    with db.engine.connect() as connection:
+        row = connection.execute(FIND_CALLER, values).one_or_none()
+    return Caller(user_id, session_id, *row) if row else None
 
 
-def end_sessions(user_id: str, *only: str) -> int:
-    """Revoke the live sessions of a user, all or `only` those ids; return how many there were.
+def end_sessions(user_id: str, *only: str, keep: str | None = None) -> int:
+    """Revoke the live sessions of a user, all or `only` those ids, but not `keep`; return how many.
 
     To be called in a transaction; the access tokens of these sessions are refused once it commits.
     """
@@ -49,6 +55,8 @@ def end_sessions(user_id: str, *only: str) -> int:
     )
     if only:
         statement = statement.where(Session.id.in_(only))
+    if keep:
+        statement = statement.where(Session.id != keep)
     result = db.session.execute(statement)
     assert isinstance(result, CursorResult)  # noqa: S101
     return result.rowcount

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import ExpiredSignatureError, InvalidTokenError, PyJWTError
 
 from shared.problems import Unauthorized
+
+log = logging.getLogger(__name__)
 
 ALGORITHM = "EdDSA"
 LEEWAY_SECONDS = 5
@@ -50,10 +53,31 @@ def read_public_keys(path: Path) -> dict[str, Ed25519PublicKey]:
     return keys
 
 
+class KeyRing:
+    """The public keys of a file, read again when it was replaced: a new key needs no restart."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.read_at = path.stat().st_mtime_ns
+        self.keys = read_public_keys(path)
+
+    def current(self) -> dict[str, Ed25519PublicKey]:
+        """The keys by `kid`. One that was removed from the file verifies nothing any more."""
+        try:
+            changed_at = self.path.stat().st_mtime_ns
+            if changed_at != self.read_at:
+                self.keys = read_public_keys(self.path)
+                self.read_at = changed_at
+        except (OSError, ValueError) as error:
+            # Half-written or gone for a moment: what was valid stays valid until it can be read.
+            log.warning("public_keys_unreadable", extra={"cause": type(error).__name__})
+        return self.keys
+
+
 def init_app(app: Flask) -> None:
     """Set flask-jwt-extended up to verify our tokens and no others."""
-    keys = read_public_keys(app.config["JWT_PUBLIC_KEYS_FILE"])
-    app.extensions["public_keys"] = keys
+    ring = KeyRing(app.config["JWT_PUBLIC_KEYS_FILE"])
+    app.extensions["public_keys"] = ring
     app.config.update(
         JWT_ALGORITHM=ALGORITHM,
         # Tokens travel in headers only, and nothing random may be in a refresh token.
@@ -70,7 +94,7 @@ def init_app(app: Flask) -> None:
 
     @manager.decode_key_loader
     def public_key(header: dict[str, Any], _claims: dict[str, Any]) -> Ed25519PublicKey:
-        key = keys.get(header.get("kid", ""))
+        key = ring.current().get(header.get("kid", ""))
         if key is None:
             raise InvalidTokenError("unknown kid")
         return key
@@ -97,4 +121,4 @@ def verify(token: str, kinds: tuple[str, ...], *, allow_expired: bool = False) -
 
 def public_jwks() -> list[dict[str, str]]:
     """Every key that verifies tokens now, as JWKs."""
-    return [jwk(key) for key in current_app.extensions["public_keys"].values()]
+    return [jwk(key) for key in current_app.extensions["public_keys"].current().values()]

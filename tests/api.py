@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+import jwt
 from werkzeug.test import Client, TestResponse
 
 PASSWORD = "correct horse battery"
@@ -53,6 +54,12 @@ class Api:
 
     def patch(self, path: str, body: Any = None, **kwargs: Any) -> TestResponse:
         return self.call("PATCH", path, body, **kwargs)
+
+    def put(self, path: str, body: Any = None, **kwargs: Any) -> TestResponse:
+        return self.call("PUT", path, body, **kwargs)
+
+    def delete(self, path: str, body: Any = None, **kwargs: Any) -> TestResponse:
+        return self.call("DELETE", path, body, **kwargs)
 
     def register(self, email: str | None = None) -> "Device":
         email = email or new_email()
@@ -132,6 +139,12 @@ class Device:
     def token(self) -> str:
         token: str = self.tokens["accessToken"]
         return token
+
+    @property
+    def session_id(self) -> str:
+        claims = jwt.decode(self.token, options={"verify_signature": False})
+        sid: str = claims["sid"]
+        return sid
 
     @property
     def user_id(self) -> str:

@@ -4,7 +4,9 @@ Every test runs on the embedded default (SQLite, no Redis) or, with `--backend=n
 MariaDB and Redis. Isolation is a fresh user per test, never an emptied table.
 """
 
+import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,12 +16,17 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+import services.users
 from deploy import embedded, native
 from deploy.keys import make_keys
-from tests.api import Api, Device
+from tests.api import PASSWORD, Api, Device
 from tests.clock import Clock
 
 ROOT = Path(__file__).parent.parent
+#: A token, a password hash, a private key, the tests' password, an e-mail.
+SECRETS = re.compile(
+    rf"eyJ[\w-]{{9,}}|\$argon2|PRIVATE KEY|{PASSWORD}|[\w.]+@example\.com", re.IGNORECASE
+)
 MUST_HAVE_ALL = os.environ.get("CI") == "true"
 
 
@@ -120,6 +127,24 @@ def application(environ: dict[str, str]) -> Iterator[object]:
         yield embedded.create_app()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def logs_hold_no_secret(directory: Path, application: object) -> Iterator[None]:
+    """What the whole run logged, here and in servers, is searched for tokens, hashes and e-mails."""
+    handlers = []
+    for name in ("services", "shared"):
+        handler = logging.FileHandler(directory / f"{name}.log")
+        handler.setFormatter(logging.getLogger(name).handlers[0].formatter)
+        logging.getLogger(name).addHandler(handler)
+        handlers.append(handler)
+    yield
+    for handler in handlers:
+        handler.close()
+    for path in directory.rglob("*log"):
+        if path.is_file():
+            found = SECRETS.search(path.read_text(errors="replace"))
+            assert found is None, f"{path.name} holds {found[0]!r}"
+
+
 @pytest.fixture
 def api(application: object) -> Api:
     return Api(application)
@@ -135,3 +160,18 @@ def device(api: Api) -> Device:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The services' wall clock."""
     return Clock(monkeypatch)
+
+
+@pytest.fixture
+def admin(device: Device) -> Device:
+    """A device of a fresh administrator."""
+    appoint(device.email)
+    return device
+
+
+def appoint(email: str, **settings: str) -> str:
+    """Run the command that makes administrators; return what it says."""
+    runner = services.users.create_app(**settings).test_cli_runner()
+    result = runner.invoke(args=["create-admin", email])
+    assert result.exit_code == 0, result.output
+    return result.output

@@ -5,15 +5,18 @@ from typing import Any
 from flask import Flask
 
 from services.auth import config, rotation, routes, signing
+from shared import passwords
 from shared.app import create_service
 
 
 def create_app(**overrides: Any) -> Flask:
     """Build the WSGI application; a test may override single settings."""
-    app = create_service("auth", config.load, [routes.bp], overrides)
+    app = create_service("auth", config.load, [routes.public, routes.protected], overrides)
+    passwords.init_app(app)
     signing.init_app(app)
     app.extensions["lifetimes"] = rotation.Lifetimes(
         refresh_ms=app.config["REFRESH_TOKEN_SECONDS"] * 1000,
         repeat_ms=app.config["REFRESH_REPEAT_SECONDS"] * 1000,
+        session_ms=app.config["SESSION_SECONDS"] * 1000,
     )
     return app

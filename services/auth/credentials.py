@@ -1,16 +1,18 @@
 """Opening an account, and proving that it is yours."""
 
-import uuid
+import logging
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 
 from services.auth.rotation import Grant, Lifetimes, open_session
+from shared import attempts
+from shared.accounts import add_user
 from shared.db import db, transaction
 from shared.models import User
-from shared.now import now_ms
-from shared.passwords import hash_password, verify_password
-from shared.problems import EmailTaken, Problem, Unauthorized
+from shared.passwords import hash_password, is_outdated, verify_password
+from shared.problems import Problem, Unauthorized
+
+log = logging.getLogger(__name__)
 
 
 class InvalidCredentials(Unauthorized):
@@ -31,46 +33,62 @@ def register(
     email: str, password: str, name: str | None, device_name: str | None, lifetimes: Lifetimes
 ) -> tuple[User, Grant]:
     """Open an account and its first session. Raises `EmailTaken`."""
-    return _register(email, hash_password(password), name, device_name, lifetimes)
+    user, grant = _register(email, hash_password(password), name, device_name, lifetimes)
+    log.info("account_registered", extra={"user_id": user.id, "session_id": grant.session_id})
+    return user, grant
 
 
 @transaction
 def _register(
     email: str, hashed: str, name: str | None, device_name: str | None, lifetimes: Lifetimes
 ) -> tuple[User, Grant]:
-    now = now_ms()
-    user = User(
-        id=str(uuid.uuid4()),
-        email=email,
-        password=hashed,
-        name=name,
-        role="user",
-        is_active=True,
-        created_at=now,
-        updated_at=now,
-        last_modified_at=now,
-    )
-    db.session.add(user)
-    try:
-        # Written first, asked never: a look before the insert would be a race.
-        db.session.flush()
-    except IntegrityError as error:
-        raise EmailTaken from error
+    user = add_user(email, hashed, name)
     return user, open_session(user.id, device_name, lifetimes)
 
 
 def login(
     email: str, password: str, device_name: str | None, lifetimes: Lifetimes
 ) -> tuple[User, Grant]:
-    """Begin a session. Raises `InvalidCredentials`, or `AccountDisabled` after a right password."""
+    """Begin a session.
+
+    Raises `InvalidCredentials`, `TooManyAttempts`, or `AccountDisabled` after a right password.
+    """
+    email = email.strip().lower()
     with db.session.begin():
-        user = db.session.scalar(select(User).where(User.email == email.strip().lower()))
+        attempts.refuse_when_locked(email)
+        user = db.session.scalar(select(User).where(User.email == email))
     # Outside of any transaction: hashing is slow on purpose.
     if not verify_password(user.password if user else None, password) or user is None:
+        locked = attempts.count_failure(email)
+        log.warning(
+            "login_locked" if locked else "login_failed",
+            extra={"email_hash": attempts.key(email), "user_id": user.id if user else None},
+        )
+        raise InvalidCredentials
+    hashed = hash_password(password) if is_outdated(user.password) else None
+    grant = _begin(email, user.id, user.password, hashed, device_name, lifetimes)
+    log.info("login_succeeded", extra={"user_id": user.id, "session_id": grant.session_id})
+    return user, grant
+
+
+@transaction
+def _begin(
+    email: str,
+    user_id: str,
+    verified: str,
+    rehashed: str | None,
+    device_name: str | None,
+    lifetimes: Lifetimes,
+) -> Grant:
+    # What was verified may have changed while it was hashed: locked, or the password replaced.
+    failures = attempts.refuse_when_locked(email)
+    user = db.session.get(User, user_id, with_for_update=True, populate_existing=True)
+    if user is None or user.password != verified:
         raise InvalidCredentials
     if not user.is_active:
         raise AccountDisabled
-    return user, _begin(user.id, device_name, lifetimes)
-
-
-_begin = transaction(open_session)
+    if failures:
+        attempts.forget_failures(email)
+    if rehashed:
+        user.password = rehashed
+    return open_session(user_id, device_name, lifetimes)

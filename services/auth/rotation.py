@@ -1,6 +1,7 @@
 """Sessions and their one current refresh token (API.md, "Session" and "Rotation")."""
 
 import hashlib
+import logging
 import uuid
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from shared.now import now_ms
 from shared.problems import Unauthorized
 from shared.sessions import end_sessions
 
+log = logging.getLogger(__name__)
+
 
 class TokenReused(Unauthorized):
     """A replaced token came again: somebody has a copy, so the session has ended."""
@@ -22,10 +25,16 @@ class TokenReused(Unauthorized):
 
 @dataclass(frozen=True)
 class Lifetimes:
-    """How long a refresh token lives unused, and how long its predecessor is answered."""
+    """How long a refresh token lives unused, how long its predecessor is answered, and how long a
+    session lives at most."""
 
     refresh_ms: int
     repeat_ms: int
+    session_ms: int
+
+    def expiry(self, now: int, began: int) -> int:
+        """When a refresh token made `now` expires, in a session that `began` some time ago."""
+        return min(now + self.refresh_ms, began + self.session_ms)
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,8 @@ class Grant:
 def open_session(user_id: str, device_name: str | None, lifetimes: Lifetimes) -> Grant:
     """Begin a session, within the caller's transaction."""
     now = now_ms()
-    grant = Grant(user_id, str(uuid.uuid4()), uuid.uuid4().hex, now, now + lifetimes.refresh_ms)
+    expires_at = lifetimes.expiry(now, began=now)
+    grant = Grant(user_id, str(uuid.uuid4()), uuid.uuid4().hex, now, expires_at)
     db.session.add(
         Session(
             id=grant.session_id,
@@ -66,6 +76,7 @@ def rotate(user_id: str, session_id: str, jti: str, lifetimes: Lifetimes) -> Gra
     """
     grant, reused = _rotate(user_id, session_id, jti, lifetimes)
     if reused:
+        log.warning("refresh_reused", extra={"user_id": user_id, "session_id": session_id})
         # Only now, since the exception would have rolled the end of the session back.
         raise TokenReused
     if grant is None:
@@ -91,7 +102,7 @@ def _rotate(
         session.previous_hash = presented
         session.refresh_hash = fingerprint(successor(jti))
         session.replaced_at = session.last_used_at = now
-        session.expires_at = now + lifetimes.refresh_ms
+        session.expires_at = lifetimes.expiry(now, session.created_at)
     elif presented != session.previous_hash or now - _replaced(session) > lifetimes.repeat_ms:
         end_sessions(user_id, session_id)
         return None, True
@@ -100,12 +111,6 @@ def _rotate(
 
 def _replaced(session: Session) -> int:
     return session.replaced_at or 0
-
-
-@transaction
-def end_session(user_id: str, session_id: str) -> bool:
-    """End a live session; return whether it was one."""
-    return end_sessions(user_id, session_id) > 0
 
 
 def fingerprint(jti: str) -> str:

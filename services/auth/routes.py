@@ -2,19 +2,21 @@
 
 from typing import Any
 
-from flask import Blueprint, current_app
+from flask import Blueprint, current_app, g
 
-from services.auth import credentials, rotation, schemas, signing
+from services.auth import credentials, devices, rotation, schemas, signing
 from shared import tokens
-from shared.bearer import bearer_token
+from shared.bearer import bearer_token, require_access_token
 from shared.problems import Unauthorized
 from shared.schemas import read_json, user_json
 
 #: Open to everybody: these calls take credentials, or a token that may be a refresh token.
-bp = Blueprint("auth", __name__, url_prefix="/v1/auth")
+public = Blueprint("public", __name__, url_prefix="/v1/auth")
+protected = Blueprint("protected", __name__, url_prefix="/v1/auth")
+protected.before_request(require_access_token)
 
 
-@bp.post("/register")
+@public.post("/register")
 def register() -> tuple[dict[str, Any], int]:
     """Open an account and a session."""
     body = schemas.RegisterBody().load(read_json())
@@ -22,7 +24,7 @@ def register() -> tuple[dict[str, Any], int]:
     return signing.mint_pair(grant) | {"user": user_json(user)}, 201
 
 
-@bp.post("/login")
+@public.post("/login")
 def login() -> dict[str, Any]:
     """Begin a session of an existing account."""
     body = schemas.LoginBody().load(read_json())
@@ -30,7 +32,7 @@ def login() -> dict[str, Any]:
     return signing.mint_pair(grant) | {"user": user_json(user)}
 
 
-@bp.post("/refresh")
+@public.post("/refresh")
 def refresh() -> dict[str, Any]:
     """Replace a refresh token by a new pair of tokens."""
     claims = tokens.verify(presented_token(), ("refresh",))
@@ -38,15 +40,35 @@ def refresh() -> dict[str, Any]:
     return signing.mint_pair(grant)
 
 
-@bp.post("/logout")
+@public.post("/logout")
 def logout() -> tuple[str, int]:
     """End the session of an access or refresh token, even of one that has expired."""
     claims = tokens.verify(presented_token(), ("access", "refresh"), allow_expired=True)
-    rotation.end_session(claims["sub"], claims["sid"])
+    devices.log_out(claims["sub"], claims["sid"])
     return "", 204
 
 
-@bp.get("/jwks.json")
+@protected.post("/logout-all")
+def logout_all() -> tuple[str, int]:
+    """End every session of the account."""
+    devices.log_out_everywhere(g.caller)
+    return "", 204
+
+
+@protected.get("/sessions")
+def list_sessions() -> dict[str, Any]:
+    """The account's sessions, one for each device login."""
+    return {"sessions": devices.list_sessions(g.caller)}
+
+
+@protected.delete("/sessions/<session_id>")
+def end_session(session_id: str) -> tuple[str, int]:
+    """End one session of the account."""
+    devices.end_session(g.caller, session_id)
+    return "", 204
+
+
+@public.get("/jwks.json")
 def jwks() -> dict[str, Any]:
     """The public keys that verify access tokens."""
     return {"keys": tokens.public_jwks()}

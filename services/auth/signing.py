@@ -19,7 +19,7 @@ def init_app(app: Flask) -> None:
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{path} is not an Ed25519 private key")
     kid = jwk(key.public_key())["kid"]
-    if kid not in app.extensions["public_keys"]:
+    if kid not in app.extensions["public_keys"].current():
         raise ValueError(f"{app.config['JWT_PUBLIC_KEYS_FILE']} lacks the public key of {path}")
     app.extensions["signing_kid"] = kid
     app.extensions["flask-jwt-extended"].encode_key_loader(lambda _identity: key)

@@ -42,13 +42,9 @@ def move(user_id: str, tick: int) -> None:
 
 def is_at(user_id: str, last_pulled_at: int) -> bool:
     """Whether Redis knows the clock to stand at `last_pulled_at`, so that there is nothing new."""
-    return cache.get(_key(user_id)) == str(last_pulled_at).encode()
+    return cache.get(cache.clock_key(user_id)) == str(last_pulled_at).encode()
 
 
 def remember(user_id: str, tick: int) -> None:
     """Copy a committed clock to Redis; an older one never replaces a newer one."""
-    cache.raise_to(_key(user_id), tick, COPY_SECONDS)
-
-
-def _key(user_id: str) -> str:
-    return f"clock:{user_id}"
+    cache.raise_to(cache.clock_key(user_id), tick, COPY_SECONDS)

@@ -7,14 +7,11 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from services.sync import clock
-from services.sync.tables import SyncedTable, synced_tables
 from shared.db import db
+from shared.tables import SyncedTable, encode_rows, synced_tables
 
 Bucket = Literal["created", "updated", "deleted"]
 BUCKETS: tuple[Bucket, ...] = ("created", "updated", "deleted")
-
-#: Rows that are in the service's memory at a time.
-BATCH = 1000
 
 
 def pull_changes(
@@ -86,26 +83,8 @@ def _encode(
             yield (b"" if bucket == BUCKETS[0] else b",") + orjson.dumps(bucket) + b":["
             condition = wanted.get(table.name, {}).get(bucket)
             if condition is not None and connection is not None:
-                yield from _rows(connection, user_id, table, bucket, condition)
+                columns = (table.sql.c.id,) if bucket == "deleted" else table.record
+                query = select(*columns).where(table.of(user_id), condition)
+                yield from encode_rows(connection, query)
             yield b"]"
     yield b'}},"timestamp":%d}' % timestamp
-
-
-def _rows(
-    connection: Connection,
-    user_id: str,
-    table: SyncedTable,
-    bucket: Bucket,
-    condition: ColumnElement[bool],
-) -> Iterator[bytes]:
-    """The rows of one bucket: records, or ids of what is deleted, separated by commas."""
-    query = select(table.sql.c.id) if bucket == "deleted" else select(*table.record)
-    rows = connection.execution_options(yield_per=BATCH).execute(
-        query.where(table.of(user_id), condition)
-    )
-    separator = b""
-    values = rows.scalars() if bucket == "deleted" else rows.mappings()
-    for batch in values.partitions():
-        entries = batch if bucket == "deleted" else [dict(row) for row in batch]
-        yield separator + orjson.dumps(entries)[1:-1]
-        separator = b","

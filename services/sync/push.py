@@ -9,9 +9,9 @@ from services.sync import clock, merge
 from services.sync.merge import Action, Known, Operation
 from services.sync.repair import repair_record
 from services.sync.schemas import SAFE_ID, Changes
-from services.sync.tables import SyncedTable, Value, synced_tables
 from shared.db import chunks, db, transaction, upsert
 from shared.problems import Problem
+from shared.tables import SyncedTable, Value, synced_tables
 
 #: The operations that carry records.
 NAMING: tuple[Operation, ...] = ("created", "updated")

@@ -14,7 +14,7 @@ REPLACEMENT = "\ufffd"
 
 
 class Column(Protocol):
-    """What the rules need to know of a column; `services.sync.tables.Column` is one."""
+    """What the rules need to know of a column; `shared.tables.Column` is one."""
 
     name: str
     kind: str

@@ -1,18 +1,17 @@
 """The calls of API.md, "Sync service"."""
 
-from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g, request, stream_with_context
+from flask import Blueprint, Response, current_app, g, request
 
 from services.sync.config import CONFLICTS
 from services.sync.pull import pull_changes
 from services.sync.push import push_changes
 from services.sync.schemas import Parameters, load_changes
-from services.sync.tables import synced_tables
 from shared.bearer import require_access_token
 from shared.schemas import read_json
+from shared.streams import stream
+from shared.tables import synced_tables
 
 bp = Blueprint("sync", __name__, url_prefix="/v1/sync")
 bp.before_request(require_access_token)
@@ -48,9 +47,3 @@ def push() -> dict[str, Any]:
         parameters.last_pulled_at(),
         parameters.choice("conflicts", CONFLICTS, current_app.config["SYNC_CONFLICTS"]),
     ).to_wire()
-
-
-def stream(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Send `pieces` as they come, but not before the first rows: an error can still be said then."""
-    first = next(pieces)
-    return stream_with_context(chain([first], pieces))

@@ -1,13 +1,18 @@
-"""The users service: profiles."""
+"""The users service: profiles, and the administration of accounts."""
 
 from typing import Any
 
 from flask import Flask
 
 from services.users import routes
+from services.users.cli import create_admin
+from shared import config, passwords
 from shared.app import create_service
 
 
 def create_app(**overrides: Any) -> Flask:
     """Build the WSGI application; a test may override single settings."""
-    return create_service("users", lambda _env: {}, [routes.bp], overrides)
+    app = create_service("users", config.load_passwords, [routes.me, routes.admin], overrides)
+    passwords.init_app(app)
+    app.cli.add_command(create_admin)
+    return app

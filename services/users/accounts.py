@@ -1,14 +1,22 @@
-"""Reading and changing an account."""
+"""One's own account: reading, changing and deleting it."""
 
+import logging
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
+import orjson
 
+from shared import attempts, cache
+from shared.accounts import LastAdmin, is_last_admin, touch, write_email
 from shared.db import db, transaction
 from shared.models import User
-from shared.now import now_ms
-from shared.passwords import verify_password
-from shared.problems import EmailTaken, Problem, Unauthorized
+from shared.passwords import hash_password, verify_password
+from shared.problems import Problem, Unauthorized
+from shared.schemas import user_json
+from shared.sessions import Caller, end_sessions
+
+log = logging.getLogger(__name__)
+
+PROFILE_SECONDS = 300
 
 
 class WrongPassword(Problem):
@@ -18,41 +26,113 @@ class WrongPassword(Problem):
     detail = "The password is wrong."
 
 
-def read_account(user_id: str) -> User:
-    """The account. Raises `Unauthorized` when it was deleted a moment ago."""
-    with db.session.begin():
-        user = db.session.get(User, user_id)
-    if user is None:
-        raise Unauthorized
-    return user
+def read_profile(caller: Caller) -> bytes:
+    """The `user` object of the caller, as JSON.
+
+    A copy in Redis is found by its version, which comes from the database: it is never stale.
+    """
+    key = _profile_key(caller)
+    profile = cache.get(key)
+    if profile is None:
+        profile = orjson.dumps(user_json(_read(caller)))
+        cache.put(key, profile, PROFILE_SECONDS)
+    return profile
 
 
-def change_profile(user_id: str, changes: dict[str, Any]) -> User:
+def change_profile(caller: Caller, changes: dict[str, Any]) -> User:
     """Set `name` and `email`, as far as given. A new e-mail needs `current_password`.
 
-    Raises `WrongPassword`, `EmailTaken`.
+    Raises `WrongPassword`, `TooManyAttempts`, `EmailTaken`.
     """
     changes = dict(changes)
     password = changes.pop("current_password", "")
-    user = read_account(user_id)
-    if changes.get("email", user.email) != user.email and not verify_password(
-        user.password, password
-    ):
+    user = _read(caller)
+    new_email = changes.get("email", user.email) != user.email
+    if new_email:
+        _confirm(user, password)
+    user = _change(caller, user.password if new_email else None, changes)
+    if new_email:
+        log.info("email_changed")
+    return user
+
+
+def change_password(caller: Caller, current_password: str, new_password: str) -> None:
+    """Replace the password; every other session of the account ends.
+
+    Raises `WrongPassword`, `TooManyAttempts`.
+    """
+    user = _read(caller)
+    _confirm(user, current_password)
+    ended = _set_password(caller, user.password, hash_password(new_password))
+    log.info("password_changed", extra={"sessions": ended})
+
+
+def delete_account(caller: Caller, password: str) -> None:
+    """Delete the account with all its data. Raises `WrongPassword`, `TooManyAttempts`, `LastAdmin`."""
+    user = _read(caller)
+    _confirm(user, password)
+    _delete(caller, user.password)
+    cache.drop(_profile_key(caller), cache.clock_key(caller.user_id))
+    log.info("account_deleted")
+
+
+def _profile_key(caller: Caller) -> str:
+    return f"profile:{caller.user_id}:{caller.profile_version}"
+
+
+def _read(caller: Caller) -> User:
+    with db.session.begin():
+        user = db.session.get(User, caller.user_id)
+    if user is None:
+        # Deleted since the guard let the caller in.
+        raise Unauthorized
+    return user
+
+
+def _confirm(user: User, password: str) -> None:
+    """Raise unless `password` is the user's. Guesses count like those at login."""
+    with db.session.begin():
+        failures = attempts.refuse_when_locked(user.email)
+    if not verify_password(user.password, password):
+        locked = attempts.count_failure(user.email)
+        log.warning("confirmation_locked" if locked else "confirmation_failed")
         raise WrongPassword
-    return _change(user_id, changes)
+    if failures:
+        transaction(attempts.forget_failures)(user.email)
+
+
+def _lock(caller: Caller, verified: str | None) -> User:
+    """The row, held until the transaction ends, while its password is still the `verified` one."""
+    user = db.session.get(User, caller.user_id, with_for_update=True, populate_existing=True)
+    if user is None:
+        raise Unauthorized
+    if verified not in (None, user.password):
+        raise WrongPassword
+    return user
 
 
 @transaction
-def _change(user_id: str, changes: dict[str, Any]) -> User:
-    user = db.session.get(User, user_id, with_for_update=True, populate_existing=True)
-    if user is None:
-        raise Unauthorized
+def _change(caller: Caller, verified: str | None, changes: dict[str, Any]) -> User:
+    user = _lock(caller, verified)
     for column, value in changes.items():
         setattr(user, column, value)
     if db.session.is_modified(user):
-        user.updated_at = now_ms()
-    try:
-        db.session.flush()
-    except IntegrityError as error:
-        raise EmailTaken from error
+        touch(user)
+    write_email()
     return user
+
+
+@transaction
+def _set_password(caller: Caller, verified: str, hashed: str) -> int:
+    user = _lock(caller, verified)
+    user.password = hashed
+    touch(user)
+    return end_sessions(caller.user_id, keep=caller.session_id)
+
+
+@transaction
+def _delete(caller: Caller, verified: str) -> None:
+    user = _lock(caller, verified)
+    if is_last_admin(user):
+        raise LastAdmin
+    db.session.delete(user)

@@ -19,12 +19,24 @@ class User(Base):
     #: Argon2id, in its own encoded form.
     password: Mapped[str] = mapped_column(String(255))
     name: Mapped[str | None] = mapped_column(String(255))
-    role: Mapped[str] = mapped_column(String(16), default="user")
-    is_active: Mapped[bool] = mapped_column(default=True)
+    role: Mapped[str] = mapped_column(String(16), index=True)
+    is_active: Mapped[bool]
     created_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)
     #: The user's sync clock (API.md, "The sync clock"): moved only by services/sync/clock.py.
     last_modified_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class LoginFailures(Base):
+    """Wrong passwords given for one e-mail within a while, whether or not it has an account."""
+
+    __tablename__ = "login_failures"
+    __table_args__ = TABLE_OPTIONS
+
+    #: SHA-256 of the e-mail in lower case: what strangers type is nobody's to read.
+    email_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    failures: Mapped[int]
+    first_failed_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 class Session(Base):

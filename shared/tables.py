@@ -1,10 +1,12 @@
-"""The synced tables and their columns, read off the models: the one whitelist of sync."""
+"""The synced tables and their columns, read off the models: the one whitelist of what travels."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import Boolean, ColumnElement, String, Table, Text
+import orjson
+from sqlalchemy import Boolean, ColumnElement, Connection, Select, String, Table, Text
 from sqlalchemy import Column as SqlColumn
 
 from shared.db import Base
@@ -14,6 +16,9 @@ Kind = Literal["string", "number", "boolean"]
 Value = str | int | bool | None
 
 EMPTY: dict[Kind, Value] = {"string": "", "number": 0, "boolean": False}
+
+#: Rows that are in a service's memory at a time.
+BATCH = 1000
 
 #: Bytes of a MySQL TEXT, and so of a text column here whatever the engine.
 TEXT_BYTES = 65_535
@@ -68,6 +73,21 @@ class SyncedTable:
     def of(self, user_id: str) -> ColumnElement[bool]:
         """The condition that every statement on a synced table begins with."""
         return self.sql.c.user_id == user_id
+
+
+def encode_rows(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[bytes]:
+    """The rows of `query` as JSON, separated by commas: objects, or bare values of a lone column.
+
+    Only `BATCH` rows are in memory at a time.
+    """
+    rows = connection.execution_options(yield_per=BATCH).execute(query)
+    alone = len(rows.keys()) == 1
+    separator = b""
+    for batch in rows.partitions():
+        yield separator
+        entries = [row[0] for row in batch] if alone else [dict(row._mapping) for row in batch]
+        yield orjson.dumps(entries)[1:-1]
+        separator = b","
 
 
 @cache

@@ -1,0 +1,62 @@
+"""The sessions of one account: listing them and ending them."""
+
+import logging
+from typing import Any
+
+from sqlalchemy import select
+
+from shared.db import db, transaction
+from shared.models import Session
+from shared.now import now_ms, rfc3339
+from shared.problems import NotFound
+from shared.sessions import Caller, end_sessions
+
+log = logging.getLogger(__name__)
+
+
+def list_sessions(caller: Caller) -> list[dict[str, Any]]:
+    """The live sessions of the caller's account, the last used first."""
+    query = (
+        select(Session)
+        .where(
+            Session.user_id == caller.user_id,
+            Session.revoked_at.is_(None),
+            Session.expires_at > now_ms(),
+        )
+        .order_by(Session.last_used_at.desc(), Session.id)
+    )
+    with db.session.begin():
+        sessions = db.session.scalars(query).all()
+    return [
+        {
+            "id": session.id,
+            "deviceName": session.device_name,
+            "createdAt": rfc3339(session.created_at),
+            "lastUsedAt": rfc3339(session.last_used_at),
+            "expiresAt": rfc3339(session.expires_at),
+            "current": session.id == caller.session_id,
+        }
+        for session in sessions
+    ]
+
+
+def log_out(user_id: str, session_id: str) -> None:
+    """End a session; no matter if it has ended already."""
+    if _end(user_id, session_id):
+        log.info("logged_out", extra={"user_id": user_id, "session_id": session_id})
+
+
+def end_session(caller: Caller, session_id: str) -> None:
+    """End one of the caller's sessions. Raises `NotFound` when there is no such live one."""
+    if not _end(caller.user_id, session_id):
+        raise NotFound
+    log.info("session_ended", extra={"session_id": session_id})
+
+
+def log_out_everywhere(caller: Caller) -> None:
+    """End all of the caller's sessions."""
+    ended = _end(caller.user_id)
+    log.info("logged_out_everywhere", extra={"sessions": ended})
+
+
+_end = transaction(end_sessions)

@@ -1,0 +1,117 @@
+"""Accounts of others, for administrators."""
+
+import logging
+from typing import Any
+
+from sqlalchemy import func, or_, select
+
+from shared import cache
+from shared.accounts import LastAdmin, add_user, is_last_admin, touch, write_email
+from shared.db import db, transaction
+from shared.models import User
+from shared.passwords import hash_password
+from shared.problems import NotFound
+from shared.sessions import end_sessions
+
+log = logging.getLogger(__name__)
+
+
+def list_users(limit: int, offset: int, q: str) -> tuple[list[User], int]:
+    """Accounts in the order of their creation whose e-mail or name contains `q`, and their number."""
+    query = select(User)
+    if q:
+        wanted = q.lower()
+        query = query.where(
+            or_(
+                User.email.contains(wanted, autoescape=True),
+                func.lower(User.name).contains(wanted, autoescape=True),
+            )
+        )
+    with db.session.begin():
+        total = db.session.scalar(select(func.count()).select_from(query.subquery())) or 0
+        page = query.order_by(User.created_at, User.id).limit(limit).offset(offset)
+        return list(db.session.scalars(page)), total
+
+
+def read_user(user_id: str) -> User:
+    """An account. Raises `NotFound`."""
+    with db.session.begin():
+        user = db.session.get(User, user_id)
+    if user is None:
+        raise NotFound
+    return user
+
+
+def create_user(
+    email: str,
+    password: str,
+    name: str | None = None,
+    *,
+    role: str = "user",
+    is_active: bool = True,
+) -> User:
+    """Make an account. Raises `EmailTaken`."""
+    hashed = hash_password(password)
+    user = transaction(add_user)(email, hashed, name, role=role, is_active=is_active)
+    log.info("account_created_by_admin", extra={"target_id": user.id, "role": role})
+    return user
+
+
+def change_user(user_id: str, changes: dict[str, Any]) -> User:
+    """Set what is given; a disabled account's sessions end.
+
+    Raises `NotFound`, `EmailTaken`, `LastAdmin`.
+    """
+    user = _change(user_id, changes)
+    log.info("account_changed_by_admin", extra={"target_id": user_id, "fields": sorted(changes)})
+    return user
+
+
+@transaction
+def _change(user_id: str, changes: dict[str, Any]) -> User:
+    user = _lock(user_id)
+    demoted = changes.get("role", "admin") != "admin" or not changes.get("is_active", True)
+    if demoted and is_last_admin(user):
+        raise LastAdmin
+    for column, value in changes.items():
+        setattr(user, column, value)
+    if db.session.is_modified(user):
+        touch(user)
+    write_email()
+    if not user.is_active:
+        end_sessions(user_id)
+    return user
+
+
+def delete_user(user_id: str) -> None:
+    """Delete an account with all its data. Raises `NotFound`, `LastAdmin`."""
+    version = _delete(user_id)
+    cache.drop(f"profile:{user_id}:{version}", cache.clock_key(user_id))
+    log.info("account_deleted_by_admin", extra={"target_id": user_id})
+
+
+@transaction
+def _delete(user_id: str) -> int:
+    user = _lock(user_id)
+    if is_last_admin(user):
+        raise LastAdmin
+    db.session.delete(user)
+    return user.updated_at
+
+
+def _lock(user_id: str) -> User:
+    user = db.session.get(User, user_id, with_for_update=True, populate_existing=True)
+    if user is None:
+        raise NotFound
+    return user
+
+
+@transaction
+def appoint(email: str) -> bool:
+    """Make the account with this e-mail an active administrator; return whether there is one."""
+    user = db.session.scalar(select(User).where(User.email == email).with_for_update())
+    if user is None:
+        return False
+    user.role, user.is_active = "admin", True
+    touch(user)
+    return True

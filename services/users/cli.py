@@ -1,0 +1,27 @@
+"""What is done from the command line: the first administrator."""
+
+import secrets
+
+import click
+from flask.cli import with_appcontext
+from marshmallow import ValidationError
+
+from services.users.administration import appoint, create_user
+from shared.schemas import Email
+
+
+@click.command("create-admin")
+@click.argument("email")
+@with_appcontext
+def create_admin(email: str) -> None:
+    """Make EMAIL an administrator; a new account gets a password, which is shown once."""
+    try:
+        email = Email().deserialize(email)
+    except ValidationError as error:
+        raise click.BadParameter(str(error.messages[0])) from error
+    if appoint(email):
+        click.echo(f"{email} is an administrator now.")
+        return
+    password = secrets.token_urlsafe(16)
+    create_user(email, password, role="admin")
+    click.echo(f"{email} is an administrator now. Password, shown this once: {password}")

@@ -1,0 +1,72 @@
+"""What holds for every account, whichever service changes it."""
+
+import uuid
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from shared.db import db
+from shared.models import User
+from shared.now import now_ms
+from shared.problems import Problem
+
+
+class EmailTaken(Problem):
+    """An account with this e-mail exists."""
+
+    status, code = 409, "email_taken"
+    detail = "An account with this e-mail already exists."
+
+
+class LastAdmin(Problem):
+    """Without the last administrator nobody could appoint another."""
+
+    status, code = 409, "last_admin"
+    detail = "This is the last administrator. Appoint another one first."
+
+
+def is_last_admin(user: User) -> bool:
+    """Whether no other active administrator is left, within the caller's transaction.
+
+    Holds all administrators until it ends, so that two of them cannot remove each other.
+    """
+    if user.role != "admin" or not user.is_active:
+        return False
+    admins = db.session.scalars(
+        select(User.id).where(User.role == "admin", User.is_active).with_for_update()
+    )
+    return set(admins) == {user.id}
+
+
+def add_user(
+    email: str, hashed: str, name: str | None, *, role: str = "user", is_active: bool = True
+) -> User:
+    """A new account with its sync clock set, within the caller's transaction. Raises `EmailTaken`."""
+    now = now_ms()
+    user = User(
+        id=str(uuid.uuid4()),
+        email=email,
+        password=hashed,
+        name=name,
+        role=role,
+        is_active=is_active,
+        created_at=now,
+        updated_at=now,
+        last_modified_at=now,
+    )
+    db.session.add(user)
+    write_email()
+    return user
+
+
+def write_email() -> None:
+    """Write pending changes. Raises `EmailTaken`: looking before writing would be a race."""
+    try:
+        db.session.flush()
+    except IntegrityError as error:
+        raise EmailTaken from error
+
+
+def touch(user: User) -> None:
+    """Note that a profile changed: `updated_at` names its version, so it never stands still."""
+    user.updated_at = max(now_ms(), user.updated_at + 1)
