@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run admin keys test lint format migration lock clean
+.PHONY: help run admin purge keys test lint format migration lock clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ run: $(VENV)/.runtime  ## Serve everything on PORT (default 8080) with SQLite, f
 
 admin: $(VENV)/.runtime  ## Make EMAIL an administrator of what make run serves: make admin EMAIL=…
 	@$(BIN)/python -m deploy.run flask --app services.users create-admin "$(EMAIL)"
+
+purge: $(VENV)/.runtime  ## Remove old tombstones and sessions from what make run serves
+	@$(BIN)/python -m deploy.run flask --app services.sync purge
 
 keys: $(VENV)/.runtime  ## Replace the key that signs tokens in .local/keys; older keys still verify
 	@$(BIN)/python -m deploy.keys .local/keys

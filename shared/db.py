@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, MetaData, Table, event
+from sqlalchemy import Connection, CursorResult, Executable, MetaData, Table, event
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
@@ -152,6 +152,13 @@ def upsert(table: Table, columns: Iterable[str]) -> Any:
         )
     overwrite = mysql.insert(table)
     return overwrite.on_duplicate_key_update({c: overwrite.inserted[c] for c in columns})
+
+
+def affected(statement: Executable) -> int:
+    """Run a statement that writes, within the caller's transaction; return how many rows it hit."""
+    result = db.session.execute(statement)
+    assert isinstance(result, CursorResult)  # noqa: S101
+    return result.rowcount
 
 
 def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import CursorResult, bindparam, select, update
+from sqlalchemy import bindparam, select, update
 
-from shared.db import db
+from shared.db import affected, db
 from shared.models import Session, User
 from shared.now import now_ms
 
@@ -57,6 +57,4 @@ def end_sessions(user_id: str, *only: str, keep: str | None = None) -> int:
         statement = statement.where(Session.id.in_(only))
     if keep:
         statement = statement.where(Session.id != keep)
-    result = db.session.execute(statement)
-    assert isinstance(result, CursorResult)  # noqa: S101
-    return result.rowcount
+    return affected(statement)

@@ -6,7 +6,7 @@ from functools import cache, cached_property
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Boolean, ColumnElement, Connection, Select, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Select, String, Table, Text
 from sqlalchemy import Column as SqlColumn
 
 from shared.db import Base
@@ -31,6 +31,8 @@ class Column:
     name: str
     kind: Kind
     optional: bool
+    #: Of a number: that fractions are cut off.
+    whole: bool = False
     #: Limits of a string; None where there is no such limit.
     characters: int | None = None
     bytes: int | None = None
@@ -121,4 +123,4 @@ def _column(column: SqlColumn[Value], parent: tuple[str, str] | None) -> Column:
         return Column(column.name, "string", optional, characters=kind.length)
     if isinstance(kind, Boolean):
         return Column(column.name, "boolean", optional)
-    return Column(column.name, "number", optional)
+    return Column(column.name, "number", optional, whole=isinstance(kind, BigInteger))

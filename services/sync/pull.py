@@ -1,90 +1,144 @@
 """Pull: everything that changed for a device since it last pulled, from one snapshot."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from services.sync import clock
+from services.sync.cursor import Cursor, write
+from services.sync.selection import Mode, PullRequest, select_rows
 from shared.db import db
+from shared.models import Restore
+from shared.now import now_ms
 from shared.tables import SyncedTable, encode_rows, synced_tables
 
-Bucket = Literal["created", "updated", "deleted"]
-BUCKETS: tuple[Bucket, ...] = ("created", "updated", "deleted")
+BUCKETS = ("created", "updated", "deleted")
 
 
-def pull_changes(
-    user_id: str, session_id: str, last_pulled_at: int, *, created_as_updated: bool = False
-) -> Iterator[bytes]:
+def pull_changes(pull: PullRequest, retention_ms: int) -> Iterator[bytes]:
     """The answer of API.md, "Pull", piece by piece, as JSON.
 
-    `last_pulled_at` is in milliseconds, 0 for a first sync. `created_as_updated` moves what would
-    be in `created` to `updated`. Clock and rows are of one snapshot, which is held until the last
-    piece was taken; nothing is read before the first one is asked for.
+    Clock and rows are of one snapshot, which is held until the last piece was taken; nothing is
+    read before the first one is asked for.
     """
-    if last_pulled_at and clock.is_at(user_id, last_pulled_at):
-        yield from _encode(None, user_id, {}, last_pulled_at)
+    if _has_nothing_new(pull):
+        yield from _encode(None, pull, None, pull.last_pulled_at)
         return
     # A connection of its own: the answer outlives the request's session.
     with db.engine.connect() as connection, connection.begin():
-        present = clock.read(connection, user_id)
-        wanted: dict[str, dict[Bucket, ColumnElement[bool]]] = {}
-        if last_pulled_at != present:
-            wanted = {
-                table.name: _conditions(
-                    table, session_id, last_pulled_at, present, created_as_updated
-                )
-                for table in synced_tables()
-            }
-        yield from _encode(connection, user_id, wanted, present)
-    clock.remember(user_id, present)
+        present = clock.read(connection, pull.user_id)
+        mode = _mode(connection, pull, present, retention_ms)
+        yield from _encode(connection, pull, mode, present)
+    clock.remember(pull.user_id, present)
 
 
-def _conditions(
-    table: SyncedTable,
-    session_id: str,
-    last_pulled_at: int,
-    present: int,
-    created_as_updated: bool,
-) -> dict[Bucket, ColumnElement[bool]]:
-    """Which rows go to which bucket: the table of API.md, "Pull"."""
-    c = table.sql.c
-    live = ~c.is_deleted
-    if last_pulled_at > present:
-        # The device knows a future that a restore took back. `updated` rather than `created`, since
-        # that leaves alone what it has deleted and not pushed yet.
-        return {"updated": live}
-    if last_pulled_at == 0:
-        return {"updated" if created_as_updated else "created": live}
-    changed = c.updated_at_ms > last_pulled_at
-    new_to_device = and_(c.created_at_ms > last_pulled_at, c.created_by != session_id)
-    known_to_device = or_(c.created_at_ms <= last_pulled_at, c.created_by == session_id)
-    if created_as_updated:
-        return {"updated": and_(changed, live), "deleted": and_(changed, c.is_deleted)}
-    return {
-        "created": and_(changed, live, new_to_device),
-        "updated": and_(changed, live, known_to_device),
-        "deleted": and_(changed, c.is_deleted),
-    }
+def pull_page(
+    pull: PullRequest, retention_ms: int, limit: int, cursor: Cursor | None
+) -> dict[str, Any]:
+    """At most `limit` rows of that answer, and a `cursor` while there are more.
+
+    All pages have the timestamp of the first. A row that changes between two pages comes in its
+    newer state on a later one, or with the next pull; one that comes into being comes with the
+    next pull, as `created`.
+    """
+    with db.engine.connect() as connection, connection.begin():
+        present = clock.read(connection, pull.user_id)
+        if cursor is None:
+            timestamp, mode = present, _mode(connection, pull, present, retention_ms)
+        else:
+            timestamp, mode = cursor.timestamp, cursor.mode
+        changes: dict[str, dict[str, list[Any]]] = {}
+        answer: dict[str, Any] = {"changes": changes, "timestamp": timestamp}
+        if mode is Mode.REPLACEMENT:
+            answer["experimentalStrategy"] = "replacement"
+        left, after = limit, cursor
+        for table in synced_tables():
+            changes[table.name] = {bucket: [] for bucket in BUCKETS}
+            if "cursor" in answer or (after and after.table != table.name):
+                continue
+            last = after.id if after else ""
+            after = None
+            rows = _page(connection, pull, table, mode, timestamp, last, left)
+            for bucket, record in rows[:left]:
+                changes[table.name][bucket].append(record)
+                last = record if bucket == "deleted" else record["id"]
+            if len(rows) > left:
+                answer["cursor"] = write(Cursor(timestamp, mode, table.name, last), pull, limit)
+            left -= min(len(rows), left)
+    return answer
+
+
+def _has_nothing_new(pull: PullRequest) -> bool:
+    since = pull.last_pulled_at
+    return bool(since) and pull.migration is None and clock.is_at(pull.user_id, since)
+
+
+def _mode(connection: Connection, pull: PullRequest, present: int, retention_ms: int) -> Mode:
+    since = pull.last_pulled_at
+    if since == 0:
+        return Mode.FIRST
+    if since > present:
+        return Mode.RESTORED
+    if since < now_ms() - retention_ms and since != present:
+        return Mode.REPLACEMENT
+    lost = select(func.count()).where(Restore.lost_after < since, Restore.lost_until >= since)
+    return Mode.RESTORED if connection.scalar(lost) else Mode.CHANGES
 
 
 def _encode(
-    connection: Connection | None,
-    user_id: str,
-    wanted: dict[str, dict[Bucket, ColumnElement[bool]]],
-    timestamp: int,
+    connection: Connection | None, pull: PullRequest, mode: Mode | None, timestamp: int
 ) -> Iterator[bytes]:
+    """The JSON of a whole answer; with no connection, of one without any rows."""
     before = b'{"changes":{'
     for table in synced_tables():
         yield before + orjson.dumps(table.name) + b":{"
         before = b"},"
+        selected = select_rows(pull, table, mode).buckets(table) if mode else {}
         for bucket in BUCKETS:
             yield (b"" if bucket == BUCKETS[0] else b",") + orjson.dumps(bucket) + b":["
-            condition = wanted.get(table.name, {}).get(bucket)
-            if condition is not None and connection is not None:
+            condition = selected.get(bucket)
+            if connection is not None and condition is not None:
                 columns = (table.sql.c.id,) if bucket == "deleted" else table.record
-                query = select(*columns).where(table.of(user_id), condition)
+                query = select(*columns).where(table.of(pull.user_id), condition)
                 yield from encode_rows(connection, query)
             yield b"]"
-    yield b'}},"timestamp":%d}' % timestamp
+    yield b'}},"timestamp":%d' % timestamp
+    yield b',"experimentalStrategy":"replacement"}' if mode is Mode.REPLACEMENT else b"}"
+
+
+def _page(
+    connection: Connection,
+    pull: PullRequest,
+    table: SyncedTable,
+    mode: Mode,
+    timestamp: int,
+    after: str,
+    limit: int,
+) -> list[tuple[str, Any]]:
+    """Up to `limit` rows after the id `after`, and one more if there is one: (bucket, record or id)."""
+    c = table.sql.c
+    selected = select_rows(pull, table, mode)
+    # What came into being after the first page is left to the next pull: sent now, it would come
+    # a second time as `created`.
+    began = c.created_at_ms <= timestamp
+    query = (
+        select(*table.record, c.is_deleted.label("_deleted"), selected.fresh.label("_fresh"))
+        .where(
+            table.of(pull.user_id),
+            c.id > after,
+            or_(and_(~c.is_deleted, began, selected.live), and_(c.is_deleted, selected.dead)),
+        )
+        .order_by(c.id)
+        .limit(limit + 1)
+    )
+    page: list[tuple[str, Any]] = []
+    for row in connection.execute(query).mappings():
+        record = dict(row)
+        is_deleted, is_fresh = record.pop("_deleted"), record.pop("_fresh")
+        if is_deleted:
+            page.append(("deleted", record["id"]))
+        else:
+            page.append(("created" if is_fresh else "updated", record))
+    return page

@@ -18,6 +18,7 @@ class Column(Protocol):
 
     name: str
     kind: str
+    whole: bool
     characters: int | None
     bytes: int | None
 
@@ -77,5 +78,7 @@ def _boolean(value: Any, column: Column) -> Any:
 def _number(value: Any, column: Column) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         return column.empty
+    if not column.whole:
+        return value
     whole = trunc(value)
     return whole if -LARGEST <= whole <= LARGEST else column.empty

@@ -4,14 +4,18 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, g, request
 
+from services.sync import cursor
 from services.sync.config import CONFLICTS
-from services.sync.pull import pull_changes
+from services.sync.pull import pull_changes, pull_page
 from services.sync.push import push_changes
-from services.sync.schemas import Parameters, load_changes
+from services.sync.schemas import Parameters, invalid, load_changes
+from services.sync.selection import PullRequest
 from shared.bearer import require_access_token
 from shared.schemas import read_json
 from shared.streams import stream
 from shared.tables import synced_tables
+
+DAY_MS = 24 * 60 * 60 * 1000
 
 bp = Blueprint("sync", __name__, url_prefix="/v1/sync")
 bp.before_request(require_access_token)
@@ -20,17 +24,26 @@ bp.before_request(require_access_token)
 @bp.get("")
 @bp.get("/pull")
 @bp.post("/pull")
-def pull() -> Response:
-    """What changed since `last_pulled_at`."""
+def pull() -> Response | dict[str, Any]:
+    """What changed since `last_pulled_at`, whole or by pages of `limit` rows."""
     body = read_json(optional=True) if request.method == "POST" else {}
     parameters = Parameters(request.args, body)
-    pieces = pull_changes(
+    request_ = PullRequest(
         g.caller.user_id,
         g.caller.session_id,
         parameters.last_pulled_at(),
-        created_as_updated=parameters.flag("send_created_as_updated"),
+        parameters.flag("send_created_as_updated"),
+        parameters.migration(),
     )
-    return Response(stream(pieces), mimetype="application/json")
+    retention_ms = current_app.config["TOMBSTONE_DAYS"] * DAY_MS
+    limit = parameters.limit()
+    text = parameters.get("cursor")
+    if limit is None:
+        if text is not None:
+            raise invalid("limit", "A cursor goes with the limit of its pull.")
+        return Response(stream(pull_changes(request_, retention_ms)), mimetype="application/json")
+    position = None if text is None else cursor.read(text, request_, limit)
+    return pull_page(request_, retention_ms, limit, position)
 
 
 @bp.post("")

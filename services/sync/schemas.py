@@ -5,12 +5,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from services.sync.merge import Operation
+from services.sync.selection import Migration
 from shared.problems import InvalidParameter, InvalidRequest
 
 #: `{table: {"created": [records], "updated": [records], "deleted": [ids]}}`
 Changes = dict[str, dict[Operation, list[Any]]]
 
+LONGEST_PAGE = 10_000
 OPERATIONS: tuple[Operation, ...] = ("created", "updated", "deleted")
 SAFE_ID = re.compile(r"[A-Za-z0-9_.-]{1,36}")
 #: What JavaScript makes of "no value yet" in a query string.
@@ -45,6 +49,35 @@ class Parameters:
             return value
         raise invalid("last_pulled_at", "Not a non-negative integer.")
 
+    def limit(self) -> int | None:
+        """Rows per page, None for the whole answer. Raises `InvalidParameter`."""
+        value = self.get("limit")
+        if value in (None, ""):
+            return None
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,5}", value):
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LONGEST_PAGE:
+            return value
+        raise invalid("limit", f"Must be an integer from 1 to {LONGEST_PAGE}.")
+
+    def migration(self) -> Migration | None:
+        """What WatermelonDB's migration syncs send, None for nothing. Raises `InvalidParameter`."""
+        value = self.get("migration")
+        try:
+            if isinstance(value, str):
+                value = None if value in NOTHING_YET else orjson.loads(value)
+            if value is None:
+                return None
+            return Migration(
+                tables=frozenset(map(_name, value.get("tables") or [])),
+                columns={
+                    _name(entry["table"]): frozenset(map(_name, entry["columns"]))
+                    for entry in value.get("columns") or []
+                },
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise invalid("migration", "Not a migration as WatermelonDB sends it.") from error
+
     def choice(self, name: str, choices: Collection[str], default: str) -> Any:
         """One of `choices`. Raises `InvalidParameter`."""
         value = self.get(name)
@@ -62,6 +95,12 @@ class Parameters:
         if value in (None, "", "0", "false", "null", "undefined", False):
             return False
         raise invalid(name, "Must be 1 or 0.")
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def invalid(name: str, message: str) -> InvalidParameter:

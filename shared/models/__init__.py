@@ -1,6 +1,7 @@
 """The tables. Importing this package declares all of them."""
 
 from shared.models.account import LoginFailures, Session, User
+from shared.models.restore import Restore
 from shared.models.synced import Project, Synced, Task
 
-__all__ = ["LoginFailures", "Project", "Session", "Synced", "Task", "User"]
+__all__ = ["LoginFailures", "Project", "Restore", "Session", "Synced", "Task", "User"]

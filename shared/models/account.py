@@ -56,6 +56,6 @@ class Session(Base):
     replaced_at: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[int] = mapped_column(BigInteger)
     last_used_at: Mapped[int] = mapped_column(BigInteger)
-    expires_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
     #: NULL while the session lives.
     revoked_at: Mapped[int | None] = mapped_column(BigInteger)

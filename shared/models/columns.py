@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, String, Text
+from sqlalchemy import BigInteger, Boolean, Double, String, Text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import MappedColumn, mapped_column
 
@@ -35,6 +35,11 @@ def text() -> MappedColumn[Any]:
 def boolean() -> MappedColumn[Any]:
     """True or false."""
     return mapped_column(Boolean)
+
+
+def number(*, optional: bool = False) -> MappedColumn[Any]:
+    """Any number of JavaScript."""
+    return mapped_column(Double, nullable=optional)
 
 
 def integer() -> MappedColumn[Any]:

@@ -43,7 +43,7 @@ class Synced:
         arguments: list[Any] = [
             ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
             Index(f"ix_{name}_pull", "user_id", "updated_at_ms"),
-            Index(f"ix_{name}_updated_at_ms", "updated_at_ms"),
+            Index(f"ix_{name}_tombstones", "is_deleted", "updated_at_ms"),
         ]
         if cls.PARENT:
             parent, column = cls.PARENT

@@ -11,8 +11,9 @@ NAME = Column("name", "string", optional=False, characters=5)
 NOTE = Column("note", "string", optional=True, bytes=10)
 DONE = Column("done", "boolean", optional=False)
 MAYBE = Column("maybe", "boolean", optional=True)
-COUNT = Column("count", "number", optional=False)
-SIZE = Column("size", "number", optional=True)
+COUNT = Column("count", "number", optional=False, whole=True)
+SIZE = Column("size", "number", optional=True, whole=True)
+RATIO = Column("ratio", "number", optional=False)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,11 @@ SIZE = Column("size", "number", optional=True)
         (SIZE, None, None),
         (SIZE, 1e300, None),
         (SIZE, {}, None),
+        (RATIO, 1.5, 1.5),
+        (RATIO, 1e300, 1e300),
+        (RATIO, 2**60, 2**60),
+        (RATIO, float("-inf"), 0),
+        (RATIO, "1.5", 0),
     ],
 )
 def test_a_value_becomes_what_the_column_can_hold(

@@ -1,0 +1,56 @@
+"""Where the next page of a pull begins (API.md, "Pull")."""
+
+import hashlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+
+import orjson
+
+from services.sync.selection import Mode, PullRequest
+from shared.problems import Problem
+from shared.tables import synced_tables
+
+
+class InvalidCursor(Problem):
+    """The cursor is none of ours, or belongs to another user or other parameters."""
+
+    status, code = 400, "invalid_cursor"
+    detail = "The cursor does not belong to this pull. Begin again without one."
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """After the row `id` of `table`, in a pull that was begun at `timestamp`."""
+
+    timestamp: int
+    mode: Mode
+    table: str
+    id: str
+
+
+def write(cursor: Cursor, pull: PullRequest, limit: int) -> str:
+    """The text that brings this cursor back."""
+    fields = (cursor.timestamp, cursor.mode, cursor.table, cursor.id, _seal(pull, limit))
+    return urlsafe_b64encode(orjson.dumps(fields)).decode()
+
+
+def read(text: object, pull: PullRequest, limit: int) -> Cursor:
+    """The cursor of `text`. Raises `InvalidCursor`."""
+    try:
+        timestamp, mode, table, id_, seal = orjson.loads(urlsafe_b64decode(str(text)))
+        cursor = Cursor(int(timestamp), Mode(mode), str(table), str(id_))
+    except (ValueError, TypeError) as error:
+        raise InvalidCursor from error
+    if seal != _seal(pull, limit) or table not in [known.name for known in synced_tables()]:
+        raise InvalidCursor
+    return cursor
+
+
+def _seal(pull: PullRequest, limit: int) -> str:
+    """What stands for the user and the parameters. Who forges it reads their own rows, askew."""
+    migration = pull.migration and (
+        sorted(pull.migration.tables),
+        sorted((table, sorted(names)) for table, names in pull.migration.columns.items()),
+    )
+    fields = (pull.user_id, pull.last_pulled_at, pull.created_as_updated, limit, migration)
+    return hashlib.sha256(orjson.dumps(fields)).hexdigest()[:16]

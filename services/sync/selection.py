@@ -1,0 +1,103 @@
+"""Which rows a device is sent, and as what: the table of API.md, "Pull"."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, false, or_, true
+
+from shared.tables import SyncedTable
+
+
+class Mode(StrEnum):
+    """How much of the data a pull brings."""
+
+    FIRST = "first"
+    CHANGES = "changes"
+    #: The device knows a future that a restore took back: everything, but nothing is deleted there.
+    RESTORED = "restored"
+    #: The ids deleted since are no longer known: everything, in the place of what the device has.
+    REPLACEMENT = "replacement"
+
+
+@dataclass(frozen=True)
+class Migration:
+    """Tables and columns that the device's schema has and had not at its last sync."""
+
+    tables: frozenset[str]
+    columns: dict[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """Who pulls, and since when. `last_pulled_at` in milliseconds, 0 for a first sync."""
+
+    user_id: str
+    session_id: str
+    last_pulled_at: int
+    created_as_updated: bool = False
+    migration: Migration | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Conditions on the rows of one table."""
+
+    #: Rows to send, of those that live.
+    live: ColumnElement[bool]
+    #: Which of them are `created`; the rest are `updated`.
+    fresh: ColumnElement[bool]
+    #: Rows to send, of those that are deleted.
+    dead: ColumnElement[bool]
+
+    def buckets(self, table: SyncedTable) -> dict[str, ColumnElement[bool]]:
+        """The condition of each bucket; one that can have no rows is left out."""
+        lives, is_deleted = ~table.sql.c.is_deleted, table.sql.c.is_deleted
+        found = {}
+        if self.fresh is not NONE:
+            found["created"] = and_(lives, self.live, self.fresh)
+        if self.fresh is not ALL:
+            found["updated"] = and_(lives, self.live, ~self.fresh)
+        if self.dead is not NONE:
+            found["deleted"] = and_(is_deleted, self.dead)
+        return found
+
+
+ALL, NONE = true(), false()
+
+
+def select_rows(pull: PullRequest, table: SyncedTable, mode: Mode) -> Selection:
+    """What of `table` the device is sent."""
+    c: Any = table.sql.c
+    since = pull.last_pulled_at
+    changed = c.updated_at_ms > since
+    # What its own session made the device has already; `created` would bring back a record that
+    # the user has deleted there meanwhile.
+    fresh: ColumnElement[bool] = and_(c.created_at_ms > since, c.created_by != pull.session_id)
+    live: ColumnElement[bool] = ALL
+    dead: ColumnElement[bool] = NONE
+    if mode is Mode.FIRST:
+        fresh = ALL
+    elif mode is Mode.RESTORED:
+        fresh = NONE
+    elif mode is Mode.CHANGES:
+        live, dead = changed, changed
+    if pull.migration and mode is not Mode.FIRST:
+        if table.name in pull.migration.tables:
+            live, fresh, dead = ALL, ALL, NONE
+        elif filled := _filled(table, pull.migration.columns.get(table.name, frozenset())):
+            live = or_(live, *filled)
+    if pull.created_as_updated:
+        fresh = NONE
+    return Selection(live, fresh, dead)
+
+
+def _filled(table: SyncedTable, names: frozenset[str]) -> list[ColumnElement[bool]]:
+    """Conditions for the known columns of `names` to hold something: more than a new column does."""
+    return [
+        table.sql.c[column.name].is_not(None)
+        if column.optional
+        else table.sql.c[column.name] != column.empty
+        for column in table.columns
+        if column.name in names
+    ]

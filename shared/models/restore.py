@@ -1,0 +1,19 @@
+"""What restores from a backup took back."""
+
+from sqlalchemy import BigInteger
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.db import Base
+from shared.models.columns import TABLE_OPTIONS
+
+
+class Restore(Base):
+    """An interval of ticks that a restore lost: a device that pulled within it saw what is no more."""
+
+    __tablename__ = "restores"
+    __table_args__ = TABLE_OPTIONS
+
+    #: The backup's point in time.
+    lost_after: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    #: When the restore was made.
+    lost_until: Mapped[int] = mapped_column(BigInteger)

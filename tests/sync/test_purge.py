@@ -1,0 +1,109 @@
+"""Old tombstones are removed, and nothing else (API.md, "Pull")."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+import services.sync
+from services.sync import purge as purge_module
+from shared.db import db
+from shared.models import LoginFailures, Project, Session, Task
+from tests.api import Device, project, task, wire
+from tests.clock import Clock
+from tests.sync.aging import age
+
+DAY = 86400
+
+
+@pytest.fixture
+def app(application: object) -> Flask:
+    return services.sync.create_app()
+
+
+def purge(app: Flask) -> str:
+    result = app.test_cli_runner().invoke(args=["purge"])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def rows(app: Flask, model: type, user_id: str) -> int:
+    with app.app_context():
+        return db.session.scalar(
+            select(func.count()).select_from(model).where(model.user_id == user_id)
+        )
+
+
+def test_tombstones_go_after_their_retention_and_what_lives_stays(
+    device: Device, app: Flask
+) -> None:
+    kept, gone, recent = project(), project(), project()
+    tasks = [task(gone["id"]) for _ in range(3)]
+    device.push(projects={"created": [kept, gone, recent]}, tasks={"created": tasks})
+    device.pull()
+    device.push(projects={"deleted": [gone["id"]]})
+    age(device, 195)
+    device.pull()
+    device.push(projects={"deleted": [recent["id"]]})
+    purge(app)
+    assert rows(app, Task, device.user_id) == 0
+    with app.app_context():
+        left = db.session.scalars(select(Project.id).where(Project.user_id == device.user_id)).all()
+    assert sorted(left) == sorted([kept["id"], recent["id"]])
+
+
+def test_an_owner_stays_while_a_younger_tombstone_points_to_it(device: Device, app: Flask) -> None:
+    p = project()
+    device.push(projects={"created": [p]})
+    device.pull()
+    device.push(projects={"deleted": [p["id"]]})
+    age(device, 200)
+    device.push(tasks={"created": [task(p["id"])]})
+    purge(app)
+    assert rows(app, Task, device.user_id) == 1
+
+
+def test_purging_beside_pushes_disturbs_none(
+    device: Device, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purge_module, "BATCH", 3)
+    projects = [project() for _ in range(30)]
+    device.push(projects={"created": projects})
+    device.pull()
+    device.push(projects={"deleted": [p["id"] for p in projects]})
+    device.pull()
+    age(device, 200)
+
+    def revive(p: Any) -> None:
+        device.push(projects={"updated": [p]}, tasks={"created": [task(p["id"])]})
+
+    device.last_pulled_at = 2**50
+    with ThreadPoolExecutor(4) as pool:
+        purging = pool.submit(purge, app)
+        list(pool.map(revive, projects))
+        purging.result()
+    fresh = device.another()
+    fresh.pull()
+    assert fresh.rows["projects"] == {p["id"]: wire(p) for p in projects}
+    assert len(fresh.rows["tasks"]) == 30
+
+
+def test_ended_sessions_and_old_failures_go_too(device: Device, clock: Clock, app: Flask) -> None:
+    clock.advance(seconds=-20 * DAY)
+    old = device.api.register()
+    old.api.post("/auth/login", {"email": old.email, "password": "a wrong one"})
+    clock.reset()
+    purge(app)
+    assert rows(app, Session, old.user_id) == 0
+    assert rows(app, Session, device.user_id) == 1
+    with app.app_context():
+        assert (
+            db.session.scalar(
+                select(func.count())
+                .select_from(LoginFailures)
+                .where(LoginFailures.first_failed_at < (clock.now_ns() // 10**6) - 2 * DAY * 1000)
+            )
+            == 0
+        )
