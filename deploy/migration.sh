@@ -9,4 +9,6 @@ export DATABASE_URL="sqlite:///$scratch/empty.db"
 number=$(printf %04d $(($(ls migrations/versions/*.py | wc -l) + 1)))
 "$bin/alembic" upgrade head
 "$bin/alembic" revision --autogenerate --rev-id "$number" -m "$1"
-"$bin/ruff" check --quiet --fix migrations && "$bin/ruff" format --quiet migrations
+"$bin/ruff" format --quiet migrations
+"$bin/ruff" check --quiet --fix migrations
+"$bin/ruff" format --quiet migrations

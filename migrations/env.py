@@ -3,6 +3,7 @@
 import os
 
 from alembic import context
+from alembic.operations import ops
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
@@ -19,6 +20,18 @@ def render_item(kind, item, autogen):
     return False
 
 
+def leave_indexes_to_their_table(_context, _revision, scripts):
+    """A dropped table takes its indexes along; MySQL drops none that a foreign key needs."""
+    for script in scripts:
+        steps = script.downgrade_ops.ops
+        dropped = {step.table_name for step in steps if isinstance(step, ops.DropTableOp)}
+        script.downgrade_ops.ops = [
+            step
+            for step in steps
+            if isinstance(step, ops.DropTableOp) or getattr(step, "table_name", "") not in dropped
+        ]
+
+
 url = make_url(os.environ["DATABASE_URL"])
 engine = create_engine(url, **engine_options(url))
 prepare(engine)
@@ -30,6 +43,7 @@ with engine.connect() as connection:
         # SQLite cannot change a table in place.
         render_as_batch=url.get_backend_name() == "sqlite",
         render_item=render_item,
+        process_revision_directives=leave_indexes_to_their_table,
         transaction_per_migration=True,
     )
     with context.begin_transaction():

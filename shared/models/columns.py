@@ -37,11 +37,16 @@ def boolean() -> MappedColumn[Any]:
     return mapped_column(Boolean)
 
 
-def number(*, optional: bool = False) -> MappedColumn[Any]:
+def number() -> MappedColumn[Any]:
     """Any number of JavaScript."""
-    return mapped_column(Double, nullable=optional)
+    return mapped_column(Double)
 
 
 def integer() -> MappedColumn[Any]:
     """A whole number within ±2^53, all that a JavaScript number holds exactly; times too."""
     return mapped_column(BigInteger)
+
+
+def parent_id() -> MappedColumn[Any]:
+    """The column that names the owner. NULL only in a tombstone whose owner was never known."""
+    return mapped_column(ID, nullable=True)

@@ -10,7 +10,8 @@ from sqlalchemy import BigInteger, Boolean, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from shared.db import Base
-from shared.models.columns import ID, TABLE_OPTIONS, boolean, integer, string, text
+from shared.models import columns
+from shared.models.columns import ID, TABLE_OPTIONS
 
 
 class Synced:
@@ -55,20 +56,15 @@ class Synced:
         return (*arguments, TABLE_OPTIONS)
 
 
-def parent_id() -> Any:
-    """The column that names the owner. NULL only in a tombstone whose owner was never known."""
-    return mapped_column(ID, nullable=True)
-
-
 class Project(Synced, Base):
     """A list of tasks."""
 
     __tablename__ = "projects"
 
-    name: Mapped[str] = string()
-    description: Mapped[str | None] = text()
-    created_at: Mapped[int] = integer()
-    updated_at: Mapped[int] = integer()
+    name: Mapped[str] = columns.string()
+    description: Mapped[str | None] = columns.text()
+    created_at: Mapped[int] = columns.integer()
+    updated_at: Mapped[int] = columns.integer()
 
 
 class Task(Synced, Base):
@@ -77,9 +73,9 @@ class Task(Synced, Base):
     __tablename__ = "tasks"
     PARENT = ("projects", "project_id")
 
-    title: Mapped[str] = string()
-    description: Mapped[str | None] = text()
-    is_completed: Mapped[bool] = boolean()
-    project_id: Mapped[str] = parent_id()
-    created_at: Mapped[int] = integer()
-    updated_at: Mapped[int] = integer()
+    title: Mapped[str] = columns.string()
+    description: Mapped[str | None] = columns.text()
+    is_completed: Mapped[bool] = columns.boolean()
+    project_id: Mapped[str] = columns.parent_id()
+    created_at: Mapped[int] = columns.integer()
+    updated_at: Mapped[int] = columns.integer()

@@ -47,6 +47,15 @@ class Devices:
         said: list[str] = self.call(None, "diagnostics")
         return said
 
+    def weather(self, fates: list[str]) -> None:
+        """What becomes of the next requests: ok, drop, lose (the answer), twice, slow."""
+        self.call(None, "weather", fates)
+
+    def traffic(self) -> list[tuple[str, int, str]]:
+        """Path, status and body of every answer since the last call."""
+        answers: list[tuple[str, int, str]] = self.call(None, "traffic")
+        return answers
+
     def close(self) -> None:
         """End the process."""
         assert self.process.stdin and self.process.stdout

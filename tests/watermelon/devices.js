@@ -11,12 +11,29 @@ for (const level of ['error', 'warn']) {
 console.log = console.info = console.debug = () => {}
 
 const { Database } = require('@nozbe/watermelondb')
-const { hasUnsyncedChanges } = require('@nozbe/watermelondb/sync')
+const { hasUnsyncedChanges, synchronize } = require('@nozbe/watermelondb/sync')
 const LokiJSAdapter = require('@nozbe/watermelondb/adapters/lokijs').default
 const { schema, migrations, modelClasses } = require('./schema')
 const { mySync } = require('./snippet')
 
 const devices = new Map()
+
+// The network: what becomes of the next requests, and what has gone over it.
+// ok | drop (never sent) | lose (the answer is lost) | twice | slow
+let weather = []
+let traffic = []
+const realFetch = globalThis.fetch
+globalThis.fetch = async (url, options) => {
+  const fate = weather.shift() || 'ok'
+  if (fate === 'drop') throw new TypeError('fetch failed')
+  if (fate === 'slow') await new Promise((resolve) => setTimeout(resolve, 20))
+  if (fate === 'twice') await (await realFetch(url, options)).arrayBuffer()
+  const response = await realFetch(url, options)
+  const text = await response.text()
+  traffic.push([new URL(url).pathname, response.status, text])
+  if (fate === 'lose') throw new TypeError('fetch failed')
+  return new Response(response.status === 204 ? null : text, response)
+}
 
 class Device {
   constructor(name) {
@@ -33,6 +50,42 @@ class Device {
 
   signIn(token) {
     this.token = token
+  }
+
+  /** From now on with client/backend.js, and these tokens. */
+  async useBackend(tokens, pageSize) {
+    const { createBackend } = await import('../../client/backend.js')
+    this.tokens = tokens
+    this.signedOut = 0
+    this.backend = createBackend({
+      url: process.env.BACKEND,
+      storage: {
+        load: async () => this.tokens,
+        save: async (saved) => {
+          this.tokens = saved
+        },
+      },
+      onSignedOut: () => {
+        this.signedOut += 1
+      },
+      pageSize,
+    })
+  }
+
+  state() {
+    return { tokens: this.tokens, signedOut: this.signedOut }
+  }
+
+  setTokens(tokens) {
+    this.tokens = tokens
+  }
+
+  async requestMany(path, times) {
+    return Promise.all(Array.from({ length: times }, () => this.backend.request(path)))
+  }
+
+  async logout() {
+    await this.backend.logout()
   }
 
   /** Carry out [operation, table, id, values] in one transaction, as an app would through models. */
@@ -65,7 +118,16 @@ class Device {
   }
 
   async sync() {
-    await mySync(this.database, this.token)
+    if (!this.backend) return mySync(this.database, this.token)
+    const { pullChanges, pushChanges } = this.backend
+    return this.backend.sync(() =>
+      synchronize({
+        database: this.database,
+        pullChanges,
+        pushChanges,
+        migrationsEnabledAtVersion: 1,
+      }),
+    )
   }
 
   async unsynced() {
@@ -85,6 +147,8 @@ class Device {
 
 async function answer({ device, call, args }) {
   if (call === 'diagnostics') return diagnostics.splice(0)
+  if (call === 'weather') return void (weather = args[0])
+  if (call === 'traffic') return traffic.splice(0)
   if (!devices.has(device)) devices.set(device, new Device(device))
   return devices.get(device)[call](...args)
 }

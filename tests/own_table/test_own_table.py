@@ -1,0 +1,40 @@
+"""Adding a table is one class and one migration, and no other line (README, "Add your own table")."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import ROOT, Backend
+
+
+def test_a_declared_table_is_synced_like_the_others(tmp_path: Path, backend: Backend) -> None:
+    checkout = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns("node_modules", "__pycache__")
+    for name in ("deploy", "gateway", "migrations", "services", "shared", "tests"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", checkout)
+    venv = checkout / ".local/venv"
+    venv.parent.mkdir()
+    venv.symlink_to(Path(sys.executable).parent.parent)
+    with (checkout / "shared/models/synced.py").open("a") as models:
+        models.write((ROOT / "tests/own_table/comment.txt").read_text())
+
+    def run(*command: str) -> None:
+        environ = {**os.environ, "PYTHONPATH": ""}
+        done = subprocess.run(
+            command, cwd=checkout, env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    run("deploy/migration.sh", "add comments")
+    (migration,) = (checkout / "migrations/versions").glob("*_add_comments.py")
+    assert "comments" in migration.read_text()
+    run(
+        str(venv / "bin/pytest"),
+        f"--backend={backend.name}",
+        "tests/own_table/protocol.py",
+        # The migration that was written is the model, and goes down again.
+        "tests/shared/test_migrations.py",
+    )
