@@ -23,14 +23,18 @@ def pull_changes(pull: PullRequest, retention_ms: int) -> Iterator[bytes]:
     Clock and rows are of one snapshot, which is held until the last piece was taken; nothing is
     read before the first one is asked for.
     """
-    if _has_nothing_new(pull):
-        yield from _encode(None, pull, None, pull.last_pulled_at)
+    since = pull.last_pulled_at
+    if since and pull.migration is None and clock.is_at(pull.user_id, since):
+        yield from _encode(None, pull, None, since)
         return
     # A connection of its own: the answer outlives the request's session.
     with db.engine.connect() as connection, connection.begin():
         present = clock.read(connection, pull.user_id)
-        mode = _mode(connection, pull, present, retention_ms)
-        yield from _encode(connection, pull, mode, present)
+        if present == since and pull.migration is None:
+            yield from _encode(None, pull, None, present)
+        else:
+            mode = _mode(connection, pull, present, retention_ms)
+            yield from _encode(connection, pull, mode, present)
     clock.remember(pull.user_id, present)
 
 
@@ -68,11 +72,6 @@ def pull_page(
                 answer["cursor"] = write(Cursor(timestamp, mode, table.name, last), pull, limit)
             left -= min(len(rows), left)
     return answer
-
-
-def _has_nothing_new(pull: PullRequest) -> bool:
-    since = pull.last_pulled_at
-    return bool(since) and pull.migration is None and clock.is_at(pull.user_id, since)
 
 
 def _mode(connection: Connection, pull: PullRequest, present: int, retention_ms: int) -> Mode:

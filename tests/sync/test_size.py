@@ -1,0 +1,76 @@
+"""What a long push and a long pull cost: statements and memory, never times."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from shared.db import CHUNK
+from tests.api import Device, project, task
+from tests.conftest import Backend
+
+
+@contextmanager
+def statements() -> Iterator[Counter[str]]:
+    """Count the statements of every engine by their first word."""
+    counted: Counter[str] = Counter()
+
+    def count(_c: Any, _cursor: Any, statement: str, _p: Any, _context: Any, _many: bool) -> None:
+        counted[statement.split()[0]] += 1
+
+    event.listen(Engine, "before_cursor_execute", count)
+    yield counted
+    event.remove(Engine, "before_cursor_execute", count)
+
+
+@pytest.mark.parametrize("records", [100, 1000, 3000])
+def test_a_push_takes_a_constant_number_of_statements_and_one_more_per_chunk(
+    device: Device, records: int
+) -> None:
+    p = project()
+    tasks = [task(p["id"]) for _ in range(records)]
+    device.push(projects={"created": [p]})
+    chunks = -(-records // CHUNK)
+    device.pull()
+    for change, per_chunk in (
+        ({"created": tasks}, 2),  # look up, write
+        ({"updated": [t | {"title": "new"} for t in tasks]}, 2),
+        ({"deleted": [t["id"] for t in tasks]}, 2),
+    ):
+        with statements() as counted:
+            device.push(tasks=change)
+        # The caller, BEGIN, the clock read and moved, the owners; then per chunk.
+        assert counted.total() <= 6 + per_chunk * chunks, counted
+        device.pull()
+
+
+def test_a_pull_takes_the_same_statements_however_long_it_is(device: Device) -> None:
+    counts = []
+    for records in (1, 2500):
+        device.push(projects={"created": [project() for _ in range(records)]})
+        with statements() as counted:
+            device.another().pull()
+        counts.append(counted["SELECT"])
+    assert counts[0] == counts[1]
+
+
+def test_a_pull_with_nothing_new_asks_for_no_row(device: Device, backend: Backend) -> None:
+    device.push(projects={"created": [project()]})
+    device.pull()
+    with statements() as counted:
+        device.pull()
+    # The caller; and the clock, unless Redis knows it.
+    assert counted["SELECT"] == (1 if backend.redis else 2)
+
+
+def test_a_push_of_ten_thousand_records_arrives(device: Device) -> None:
+    p = project()
+    tasks = [task(p["id"], description="x" * 100) for _ in range(10_000)]
+    device.push(projects={"created": [p]}, tasks={"created": tasks})
+    other = device.another()
+    other.pull()
+    assert len(other.rows["tasks"]) == 10_000
