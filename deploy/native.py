@@ -130,6 +130,16 @@ class MariaDB:
                 )
                 cursor.execute(f"GRANT {rights} ON {name}.* TO {account}")
 
+    def connect(self, user: str, database: str) -> "pymysql.Connection[pymysql.cursors.Cursor]":
+        """A connection of one of the users, as a service makes it."""
+        return pymysql.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=user,
+            password=self.password,
+            database=database,
+        )
+
     def drop_database(self, name: str) -> None:
         """Remove a database."""
         with self.root() as connection, connection.cursor() as cursor:

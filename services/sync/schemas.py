@@ -43,10 +43,11 @@ class Parameters:
         value = self.get("last_pulled_at")
         if value is None or value in NOTHING_YET:
             return 0
-        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):
-            return int(value)
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,1000}", value):
+            value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
+            # As far ahead of every clock as any number beyond it.
+            return min(value, 2**62)
         raise invalid("last_pulled_at", "Not a non-negative integer.")
 
     def limit(self) -> int | None:
