@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run admin purge keys test lint format migration lock clean
+.PHONY: help run admin purge keys test test-mysql lint format migration lock clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ test: $(VENV)/.dev  ## Run all tests twice: embedded, then on MariaDB, Redis and
 	@deploy/packages.sh
 	@$(BIN)/pytest --backend=embedded $(T)
 	@$(BIN)/pytest --backend=native $(T)
+
+test-mysql: $(VENV)/.dev  ## Run all tests on Oracle's MySQL instead of MariaDB
+	@deploy/packages.sh
+	@deploy/mysql.sh .local/mysql
+	@$(BIN)/pytest --backend=mysql $(T)
 
 lint: $(VENV)/.dev  ## Check format, style, types and the import rules
 	@$(BIN)/ruff format --check .

@@ -16,15 +16,6 @@ import redis
 
 ROOT = Path(__file__).parent.parent
 
-#: Whatever the machine's own instances are set to must not reach ours, and the reverse.
-MARIADB_OPTIONS = (
-    "--no-defaults",
-    "--skip-log-bin",
-    "--bind-address=127.0.0.1",
-    "--innodb-buffer-pool-size=128M",
-    "--innodb-log-file-size=64M",
-    "--innodb-flush-log-at-trx-commit=1",
-)
 SERVICE_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
 
 
@@ -60,7 +51,9 @@ def wait_until(answers: Callable[[], object], process: subprocess.Popen[bytes], 
 
 
 class MariaDB:
-    """A MariaDB server with durable commits, an empty database `app`, and users of least privilege."""
+    """A MariaDB server with durable commits, and databases with users of least privilege."""
+
+    name = "MariaDB"
 
     def __init__(self, directory: Path, port: int) -> None:
         self.directory, self.port = directory, port
@@ -91,19 +84,28 @@ class MariaDB:
         """Start the server and wait until it answers."""
         self.process = subprocess.Popen(
             [
-                shutil.which("mariadbd") or "/usr/sbin/mariadbd",
-                *MARIADB_OPTIONS,
+                *self.command,
+                "--skip-log-bin",
+                "--bind-address=127.0.0.1",
+                "--innodb-buffer-pool-size=128M",
+                "--innodb-flush-log-at-trx-commit=1",
                 f"--datadir={self.directory / 'data'}",
                 f"--socket={self.socket}",
-                f"--pid-file={self.directory / 'mariadb.pid'}",
+                f"--pid-file={self.directory / 'server.pid'}",
                 f"--port={self.port}",
-                f"--log-error={self.directory / 'mariadb.log'}",
+                f"--log-error={self.directory / 'server.log'}",
                 *([f"--user={self.user}"] if self.user else []),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        wait_until(self.listens, self.process, "MariaDB")
+        wait_until(self.listens, self.process, self.name)
+
+    @property
+    def command(self) -> list[str]:
+        """What runs the server. Settings of the machine's own instance must not reach ours."""
+        program = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
+        return [program, "--no-defaults", "--innodb-log-file-size=64M"]
 
     def listens(self) -> None:
         """Raise `OSError` while nobody listens on the socket."""
@@ -113,7 +115,7 @@ class MariaDB:
     @property
     def socket(self) -> str:
         """The Unix socket, by a path that is short enough for one."""
-        return f"/tmp/mariadb-{self.port}.sock"
+        return f"/tmp/database-{self.port}.sock"
 
     def root(self) -> "pymysql.Connection[pymysql.cursors.Cursor]":
         """A connection that may do everything, through the socket."""
@@ -152,6 +154,44 @@ class MariaDB:
     def stop(self) -> None:
         """Shut the server down."""
         stop(self.process)
+
+
+class MySQL(MariaDB):
+    """Oracle's MySQL in the place of MariaDB, as deploy/mysql.sh unpacks it; services come by TLS."""
+
+    name = "MySQL"
+    unpacked = ROOT / ".local/mysql"
+
+    @property
+    def command(self) -> list[str]:
+        """What runs the server."""
+        return [str(self.unpacked / "bin/mysqld"), "--mysqlx=OFF", "--require-secure-transport=ON"]
+
+    def install(self) -> None:
+        """Make the data directory."""
+        self.directory.mkdir(parents=True)
+        options = [f"--datadir={self.directory / 'data'}"]
+        if self.user:
+            shutil.chown(self.directory, self.user)
+            options.append(f"--user={self.user}")
+        subprocess.run(
+            [*self.command, *options, "--initialize-insecure"], check=True, capture_output=True
+        )
+
+    def connect(self, user: str, database: str) -> "pymysql.Connection[pymysql.cursors.Cursor]":
+        """A connection of one of the users, as a service makes it."""
+        return pymysql.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=user,
+            password=self.password,
+            database=database,
+            ssl={"check_hostname": False},
+        )
+
+    def url(self, user: str, database: str) -> str:
+        """The `DATABASE_URL` of one of the users."""
+        return super().url(user, database) + "?ssl_check_hostname=false"
 
 
 class RedisServer:

@@ -33,9 +33,10 @@ MUST_HAVE_ALL = os.environ.get("CI") == "true"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
-        choices=("embedded", "native"),
+        choices=("embedded", "native", "mysql"),
         default="embedded",
-        help="embedded: SQLite, no Redis (default); native: private MariaDB and Redis",
+        help="embedded: SQLite, no Redis (default); native: private MariaDB and Redis; "
+        "mysql: the same with Oracle's MySQL, by TLS",
     )
 
 
@@ -79,9 +80,12 @@ def backend(request: pytest.FixtureRequest, directory: Path) -> Iterator[Backend
     if name == "embedded":
         yield Backend(name, directory)
         return
+    if name == "mysql" and not native.MySQL.unpacked.exists():
+        lacking("MySQL (make test-mysql unpacks it)")
     if missing := native.missing_programs():
         lacking(", ".join(missing))
-    database = native.MariaDB(directory / "mariadb", native.free_port())
+    kind = native.MySQL if name == "mysql" else native.MariaDB
+    database = kind(directory / "database", native.free_port())
     redis = native.RedisServer(directory / "redis", native.free_port())
     database.install()
     try:

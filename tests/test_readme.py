@@ -22,3 +22,17 @@ def test_every_target_it_names_exists() -> None:
 def test_every_path_it_links_exists() -> None:
     for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / path).exists(), path
+
+
+def test_the_table_of_the_readme_is_the_one_that_the_tests_add() -> None:
+    assert (ROOT / "tests/own_table/comment.txt").read_text().strip() in README
+
+
+def test_every_test_that_the_documents_name_exists() -> None:
+    tests = "".join(path.read_text() for path in ROOT.glob("tests/**/*.py"))
+    for document in ROOT.glob("docs/*.md"):
+        text = document.read_text()
+        for name in re.findall(r"`(test_[a-z_]+)`", text):
+            assert f"def {name}(" in tests, f"{document.name}: {name}"
+        for path in re.findall(r"`(tests/[a-z_/]+(?:\.py)?)`", text):
+            assert (ROOT / path).exists(), path
