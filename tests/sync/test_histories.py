@@ -33,6 +33,9 @@ class Histories(RuleBasedStateMachine):
         #: Ids that some device has deleted, itself or with their project.
         self.doomed: set[str] = set()
         self.created: dict[str, set[str]] = {"projects": set(), "tasks": set()}
+        #: Records whose creation was pushed by a device that does not know it. WatermelonDB tracks no
+        #: columns of a record that it thinks is only local, so the next pull overwrites edits.
+        self.in_doubt: set[tuple[int, str]] = set()
         #: The devices that edited a column of a record, and the last value of each.
         self.edits: dict[tuple[str, str, str], dict[int, Any]] = {}
 
@@ -61,13 +64,17 @@ class Histories(RuleBasedStateMachine):
                 (value,) = by.values()
                 assert end[table][id_][column] == value, f"the only edit of {column} is gone"
 
+    def new_id(self, letter: str) -> str:
+        # The same in a repeated run, or a failure could not be repeated.
+        return f"{letter}{sum(map(len, self.created.values()))}"
+
     def any_of(self, number: int, table: str, seed: int) -> str | None:
         ids = sorted(self.devices[number].records[table])
         return ids[seed % len(ids)] if ids else None
 
     @rule(number=which, name=text)
     def create_project(self, number: int, name: str) -> None:
-        record = project(name=name)
+        record = project(id=self.new_id("p"), name=name)
         self.devices[number].create("projects", record)
         self.created["projects"].add(record["id"])
 
@@ -75,7 +82,7 @@ class Histories(RuleBasedStateMachine):
     def create_task(self, number: int, seed: int) -> None:
         owner = self.any_of(number, "projects", seed)
         if owner:
-            record = task(owner)
+            record = task(owner, id=self.new_id("t"))
             self.devices[number].create("tasks", record)
             self.created["tasks"].add(record["id"])
             if owner in self.doomed:
@@ -99,7 +106,10 @@ class Histories(RuleBasedStateMachine):
         id_ = self.any_of(number, table, seed)
         if id_:
             self.devices[number].update(table, id_, {column: value})
-            self.edits.setdefault((table, id_, column), {})[number] = value
+            by = self.edits.setdefault((table, id_, column), {})
+            by[number] = value
+            if (number, id_) in self.in_doubt:
+                by[-1] = None
 
     @rule(number=which, seed=pick, to=pick)
     def move_task(self, number: int, seed: int, to: int) -> None:
@@ -133,7 +143,15 @@ class Histories(RuleBasedStateMachine):
         try:
             device.sync(lose=lose)
         except NetworkFailure:
+            if lose == "answer":
+                self.in_doubt |= {
+                    (number, id_)
+                    for records in device.records.values()
+                    for id_, record in records.items()
+                    if record["_status"] == "created"
+                }
             return
+        self.in_doubt = {(who, id_) for who, id_ in self.in_doubt if who != number}
         # Nothing but a lost answer may surprise WatermelonDB, and even that does not: what a
         # session pushed comes back to it as `updated`.
         assert device.complaints == []
