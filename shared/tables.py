@@ -55,7 +55,7 @@ class SyncedTable:
     @property
     def name(self) -> str:
         """The table's name, here and on the wire."""
-        return self.sql.name
+        return str(self.sql.name)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

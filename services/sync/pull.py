@@ -23,15 +23,14 @@ def pull_changes(pull: PullRequest, retention_ms: int) -> Iterator[bytes]:
     Clock and rows are of one snapshot, which is held until the last piece was taken; nothing is
     read before the first one is asked for.
     """
-    since = pull.last_pulled_at
-    if since and pull.migration is None and clock.is_at(pull.user_id, since):
-        yield from _encode(None, pull, None, since)
+    if _is_known_to_be_up_to_date(pull):
+        yield orjson.dumps(_nothing(pull.last_pulled_at))
         return
     # A connection of its own: the answer outlives the request's session.
     with db.engine.connect() as connection, connection.begin():
         present = clock.read(connection, pull.user_id)
-        if present == since and pull.migration is None:
-            yield from _encode(None, pull, None, present)
+        if present == pull.last_pulled_at and pull.migration is None:
+            yield orjson.dumps(_nothing(present))
         else:
             mode = _mode(connection, pull, present, retention_ms)
             yield from _encode(connection, pull, mode, present)
@@ -47,31 +46,46 @@ def pull_page(
     newer state on a later one, or with the next pull; one that comes into being comes with the
     next pull, as `created`.
     """
+    if cursor is None and _is_known_to_be_up_to_date(pull):
+        return _nothing(pull.last_pulled_at)
     with db.engine.connect() as connection, connection.begin():
-        present = clock.read(connection, pull.user_id)
         if cursor is None:
-            timestamp, mode = present, _mode(connection, pull, present, retention_ms)
+            timestamp = clock.read(connection, pull.user_id)
+            mode = _mode(connection, pull, timestamp, retention_ms)
         else:
             timestamp, mode = cursor.timestamp, cursor.mode
-        changes: dict[str, dict[str, list[Any]]] = {}
-        answer: dict[str, Any] = {"changes": changes, "timestamp": timestamp}
+        answer = _nothing(timestamp)
         if mode is Mode.REPLACEMENT:
             answer["experimentalStrategy"] = "replacement"
         left, after = limit, cursor
         for table in synced_tables():
-            changes[table.name] = {bucket: [] for bucket in BUCKETS}
             if "cursor" in answer or (after and after.table != table.name):
                 continue
             last = after.id if after else ""
             after = None
             rows = _page(connection, pull, table, mode, timestamp, last, left)
             for bucket, record in rows[:left]:
-                changes[table.name][bucket].append(record)
+                answer["changes"][table.name][bucket].append(record)
                 last = record if bucket == "deleted" else record["id"]
             if len(rows) > left:
                 answer["cursor"] = write(Cursor(timestamp, mode, table.name, last), pull, limit)
             left -= min(len(rows), left)
+    if cursor is None:
+        clock.remember(pull.user_id, timestamp)
     return answer
+
+
+def _is_known_to_be_up_to_date(pull: PullRequest) -> bool:
+    since = pull.last_pulled_at
+    return bool(since) and pull.migration is None and clock.is_at(pull.user_id, since)
+
+
+def _nothing(timestamp: int) -> dict[str, Any]:
+    """An answer without any rows."""
+    changes: dict[str, dict[str, list[Any]]] = {
+        table.name: {bucket: [] for bucket in BUCKETS} for table in synced_tables()
+    }
+    return {"changes": changes, "timestamp": timestamp}
 
 
 def _mode(connection: Connection, pull: PullRequest, present: int, retention_ms: int) -> Mode:
@@ -87,18 +101,18 @@ def _mode(connection: Connection, pull: PullRequest, present: int, retention_ms:
 
 
 def _encode(
-    connection: Connection | None, pull: PullRequest, mode: Mode | None, timestamp: int
+    connection: Connection, pull: PullRequest, mode: Mode, timestamp: int
 ) -> Iterator[bytes]:
-    """The JSON of a whole answer; with no connection, of one without any rows."""
+    """The JSON of a whole answer."""
     before = b'{"changes":{'
     for table in synced_tables():
         yield before + orjson.dumps(table.name) + b":{"
         before = b"},"
-        selected = select_rows(pull, table, mode).buckets(table) if mode else {}
+        selected = select_rows(pull, table, mode).buckets(table)
         for bucket in BUCKETS:
             yield (b"" if bucket == BUCKETS[0] else b",") + orjson.dumps(bucket) + b":["
             condition = selected.get(bucket)
-            if connection is not None and condition is not None:
+            if condition is not None:
                 columns = (table.sql.c.id,) if bucket == "deleted" else table.record
                 query = select(*columns).where(table.of(pull.user_id), condition)
                 yield from encode_rows(connection, query)

@@ -208,22 +208,17 @@ def _follow_owners(push: Push, plan: Plan, owners: Plan) -> None:
     """Let the rows of a child table follow their owners, as they are once the push is applied."""
     table, column = plan.table, plan.table.parent_column
     assert column is not None  # noqa: S101
-    named = {str(draft.row[column]) for draft in plan.drafts.values()}
-    unknown = sorted(filter(SAFE_ID.fullmatch, named - owners.lives.keys()))
+    named = {owner for d in plan.drafts.values() if (owner := _as_id(d.row[column]))}
+    unknown = sorted(named - owners.lives.keys())
     owners.lives |= {
         id_: not row["is_deleted"] for id_, row in _load(push, owners.table, unknown).items()
     }
     for id_, draft in plan.drafts.items():
-        owner = draft.row[column]
-        owner_lives = False
-        if not isinstance(owner, str) or not SAFE_ID.fullmatch(owner):
-            draft.row[column] = None
-        elif owner in owners.lives:
-            owner_lives = owners.lives[owner]
-        else:
+        draft.row[column] = owner = _as_id(draft.row[column])
+        if owner and owner not in owners.lives:
             owners.strangers.add(owner)
             owners.unnamed = True
-        if not owner_lives:
+        if not owner or not owners.lives.get(owner):
             was_alive = not draft.is_new
             draft.row["is_deleted"] = True
             # Also when the row was deleted before: the device has it alive, and must be told.
@@ -294,3 +289,7 @@ def _known(push: Push, row: RowMapping | None) -> Known:
     return merge.known(
         row["updated_at_ms"], is_deleted=row["is_deleted"], last_pulled_at=push.last_pulled_at
     )
+
+
+def _as_id(value: Value) -> str | None:
+    return value if isinstance(value, str) and SAFE_ID.fullmatch(value) else None
