@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -50,6 +51,12 @@ def wait_until(answers: Callable[[], object], process: subprocess.Popen[bytes], 
             return
 
 
+def get_health(port: int) -> None:
+    """Raise `OSError` unless an HTTP server on `port` says that it lives."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1):
+        pass
+
+
 class MariaDB:
     """A MariaDB server with durable commits, and databases with users of least privilege."""
 
@@ -68,17 +75,17 @@ class MariaDB:
         if self.user:
             shutil.chown(self.directory, self.user)
             options.append(f"--user={self.user}")
-        subprocess.run(
-            [
-                "mariadb-install-db",
-                "--no-defaults",
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-                *options,
-            ],
-            check=True,
-            capture_output=True,
-        )
+        subprocess.run([*self.installer, *options], check=True, capture_output=True)
+
+    @property
+    def installer(self) -> list[str]:
+        """What makes a data directory with a root that has no password, for the socket alone."""
+        return [
+            "mariadb-install-db",
+            "--no-defaults",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ]
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
@@ -167,16 +174,10 @@ class MySQL(MariaDB):
         """What runs the server."""
         return [str(self.unpacked / "bin/mysqld"), "--mysqlx=OFF", "--require-secure-transport=ON"]
 
-    def install(self) -> None:
-        """Make the data directory."""
-        self.directory.mkdir(parents=True)
-        options = [f"--datadir={self.directory / 'data'}"]
-        if self.user:
-            shutil.chown(self.directory, self.user)
-            options.append(f"--user={self.user}")
-        subprocess.run(
-            [*self.command, *options, "--initialize-insecure"], check=True, capture_output=True
-        )
+    @property
+    def installer(self) -> list[str]:
+        """What makes a data directory with a root that has no password."""
+        return [*self.command, "--initialize-insecure"]
 
     def connect(self, user: str, database: str) -> "pymysql.Connection[pymysql.cursors.Cursor]":
         """A connection of one of the users, as a service makes it."""
@@ -253,11 +254,7 @@ class Service:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(
-            lambda: socket.create_connection(("127.0.0.1", self.port)).close(),
-            self.process,
-            self.name,
-        )
+        wait_until(lambda: get_health(self.port), self.process, self.name)
 
     def stop(self) -> None:
         """Stop it, letting running requests finish."""
@@ -306,11 +303,7 @@ class Gateway:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(
-            lambda: socket.create_connection(("127.0.0.1", self.port)).close(),
-            self.process,
-            "nginx",
-        )
+        wait_until(lambda: get_health(self.port), self.process, "nginx")
 
     def stop(self) -> None:
         """Stop nginx, letting running requests finish."""

@@ -38,12 +38,7 @@ class Embedded:
                 stderr=log,
                 start_new_session=True,
             )
-        health = f"http://127.0.0.1:{self.port}/healthz"
-        native.wait_until(
-            lambda: urllib.request.urlopen(health, timeout=1).close(),
-            self.process,
-            "make run",
-        )
+        native.wait_until(lambda: native.get_health(self.port), self.process, "make run")
 
     def stop(self) -> int:
         """Press Ctrl-C, which reaches every process of the terminal; return the exit code."""
