@@ -10,6 +10,7 @@ need redis-server redis-server
 need nginx nginx
 need node nodejs
 need npm npm
+need pgrep procps
 
 [ -n "$packages" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -1,0 +1,73 @@
+"""Health and readiness, and what a cache that lies can do: nothing (API.md, "Each service")."""
+
+import pytest
+
+import services.auth
+import services.sync
+import services.users
+from tests.api import Api, Device, assert_problem, project
+from tests.conftest import Backend
+
+SERVICES = (services.auth, services.users, services.sync)
+NOWHERE = "mysql+pymysql://nobody:x@127.0.0.1:1/nothing"
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda s: s.__name__)
+def test_a_service_is_ready_while_its_database_answers(
+    application: object, backend: Backend, service: object
+) -> None:
+    client = service.create_app().test_client()
+    assert client.get("/healthz").json == {"status": "ok"}
+    redis = "up" if backend.redis else "off"
+    assert client.get("/readyz").json == {"status": "ok", "database": "up", "redis": redis}
+
+    without_redis = service.create_app(REDIS_URL="redis://127.0.0.1:1/0").test_client()
+    ready = without_redis.get("/readyz")
+    assert (ready.status_code, ready.json["redis"]) == (200, "down")
+
+    without_database = service.create_app(DATABASE_URL=NOWHERE).test_client()
+    assert without_database.get("/healthz").status_code == 200
+    refused = without_database.get("/readyz")
+    assert_problem(refused, 503, "unavailable")
+    assert int(refused.headers["Retry-After"]) > 0
+
+
+def test_a_body_that_is_too_long_is_413(device: Device) -> None:
+    small = Api(services.sync.create_app(MAX_CONTENT_LENGTH=1000))
+    refused = small.post("/sync", b"x" * 1001, token=device.token)
+    assert_problem(refused, 413, "too_large")
+
+
+def test_a_bug_is_500_and_says_nothing_of_itself(device: Device) -> None:
+    app = services.sync.create_app()
+    app.view_functions["sync.pull"] = lambda: {}["secret of the server"]
+    refused = Api(app).get("/sync", token=device.token)
+    assert_problem(refused, 500, "internal_error")
+    assert "secret" not in refused.text
+
+
+@pytest.mark.parametrize("lie", [b"garbage", b"", b"-1", b"99999999999999999", b"1"])
+def test_a_poisoned_clock_in_redis_hides_no_change(
+    device: Device, backend: Backend, lie: bytes
+) -> None:
+    if backend.redis is None:
+        pytest.skip("the embedded backend has no Redis")
+    other = device.another()
+    other.pull()
+    with backend.redis.client() as client:
+        client.set(f"clock:{device.user_id}", lie, ex=60)
+    device.push(projects={"created": [project()]})
+    assert len(other.pull()["changes"]["projects"]["created"]) == 1
+
+
+def test_a_poisoned_profile_in_redis_is_gone_with_the_next_change(
+    device: Device, backend: Backend
+) -> None:
+    if backend.redis is None:
+        pytest.skip("the embedded backend has no Redis")
+    device.api.get("/users/me", token=device.token)
+    with backend.redis.client() as client:
+        (key,) = client.keys(f"profile:{device.user_id}:*")
+        client.set(key, b"{}", ex=60)
+    changed = device.api.patch("/users/me", {"name": "New"}, token=device.token).json
+    assert device.api.get("/users/me", token=device.token).json == changed
