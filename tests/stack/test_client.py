@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api import PASSWORD, new_email
+from tests.conftest import CI
 from tests.stack.servers import fetch
 from tests.stack.test_watermelon import Server, synced, task
 from tests.watermelon import Devices, WatermelonDevice
@@ -118,7 +119,7 @@ def test_logging_out_ends_the_session_and_keeps_the_data(account: Account) -> No
     assert status == 401
 
 
-@pytest.mark.parametrize("seed", random.sample(range(10**6), 3))
+@pytest.mark.parametrize("seed", [1, 2, 3] if CI else random.sample(range(10**6), 3))
 def test_devices_converge_in_bad_weather(account: Account, seed: int) -> None:
     """The seed is the parameter: a failing run is repeated with it."""
     chance = random.Random(seed)
