@@ -36,6 +36,10 @@ def test_a_reader_misses_no_push_through_any_process(device: Device) -> None:
     test_concurrency.test_a_reader_that_pulls_without_pause_misses_no_parallel_push(device)
 
 
+def test_a_reader_misses_no_deletion_through_any_process(device: Device) -> None:
+    test_concurrency.test_a_reader_that_pulls_without_pause_misses_no_parallel_deletion(device)
+
+
 def test_edits_through_any_process_all_stand(device: Device) -> None:
     test_concurrency.test_parallel_edits_of_one_row_all_stand_column_by_column(device)
 

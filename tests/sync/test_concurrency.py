@@ -50,6 +50,38 @@ def test_a_reader_that_pulls_without_pause_misses_no_parallel_push(device: Devic
     assert reader.rows == fresh.rows
 
 
+def test_a_reader_that_pulls_without_pause_misses_no_parallel_deletion(device: Device) -> None:
+    """Deletions lock nothing but their own rows: the clock's lock alone puts them in order."""
+    p = project()
+    tasks = [task(p["id"]) for _ in range(1200)]
+    device.push(projects={"created": [p]}, tasks={"created": tasks})
+    reader = device.another()
+    reader.pull()
+    device.pull()
+    long, short = [t["id"] for t in tasks[:1000]], [t["id"] for t in tasks[1000:1100]]
+    done = Event()
+
+    def delete(ids: list[str], at_once: int) -> None:
+        for start in range(0, len(ids), at_once):
+            device.push(tasks={"deleted": ids[start : start + at_once]})
+
+    def read() -> None:
+        while not done.is_set():
+            reader.pull()
+        reader.pull()
+
+    with ThreadPoolExecutor(4) as pool:
+        reading = pool.submit(read)
+        try:
+            writing = [pool.submit(delete, long, 250), pool.submit(delete, short, 2)]
+            for future in writing:
+                future.result()
+        finally:
+            done.set()
+        reading.result()
+    assert reader.rows["tasks"].keys() == {t["id"] for t in tasks[1100:]}
+
+
 def test_parallel_edits_of_one_row_all_stand_column_by_column(device: Device) -> None:
     p = project(name="", description="")
     device.push(projects={"created": [p]})
