@@ -61,6 +61,8 @@ class MariaDB:
     """A MariaDB server with durable commits, and databases with users of least privilege."""
 
     name = "MariaDB"
+    #: PyMySQL's `ssl` for a service's connection; None for none.
+    tls: dict[str, bool] | None = None
 
     def __init__(self, directory: Path, port: int) -> None:
         self.directory, self.port = directory, port
@@ -147,6 +149,7 @@ class MariaDB:
             user=user,
             password=self.password,
             database=database,
+            ssl=self.tls,
         )
 
     def drop_database(self, name: str) -> None:
@@ -167,6 +170,7 @@ class MySQL(MariaDB):
     """Oracle's MySQL in the place of MariaDB, as deploy/mysql.sh unpacks it; services come by TLS."""
 
     name = "MySQL"
+    tls = {"check_hostname": False}  # noqa: RUF012
     unpacked = ROOT / ".local/mysql"
 
     @property
@@ -178,17 +182,6 @@ class MySQL(MariaDB):
     def installer(self) -> list[str]:
         """What makes a data directory with a root that has no password."""
         return [*self.command, "--initialize-insecure"]
-
-    def connect(self, user: str, database: str) -> "pymysql.Connection[pymysql.cursors.Cursor]":
-        """A connection of one of the users, as a service makes it."""
-        return pymysql.connect(
-            host="127.0.0.1",
-            port=self.port,
-            user=user,
-            password=self.password,
-            database=database,
-            ssl={"check_hostname": False},
-        )
 
     def url(self, user: str, database: str) -> str:
         """The `DATABASE_URL` of one of the users."""

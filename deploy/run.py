@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deploy.keys import make_keys
+from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS, make_keys
 
 ROOT = Path(__file__).parent.parent
 LOCAL = ROOT / ".local"
@@ -22,12 +22,13 @@ def main(command: list[str]) -> None:
     os.chdir(ROOT)
     if not command:
         check_address()
-    if not (LOCAL / "keys/private.pem").exists():
-        make_keys(LOCAL / "keys")
+    keys = LOCAL / "keys"
+    if not (keys / PRIVATE_KEY).exists():
+        make_keys(keys)
     os.environ.update(
         DATABASE_URL=f"sqlite:///{LOCAL / 'embedded.db'}",
-        JWT_PRIVATE_KEY_FILE=str(LOCAL / "keys/private.pem"),
-        JWT_PUBLIC_KEYS_FILE=str(LOCAL / "keys/public.pem"),
+        JWT_PRIVATE_KEY_FILE=str(keys / PRIVATE_KEY),
+        JWT_PUBLIC_KEYS_FILE=str(keys / PUBLIC_KEYS),
         REDIS_URL="",
         TRUSTED_PROXIES="0",
     )
@@ -36,9 +37,14 @@ def main(command: list[str]) -> None:
     os.execv(BINARIES / program, [program, *arguments])
 
 
+def address() -> tuple[str, str]:
+    """Where to serve."""
+    return os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8080")
+
+
 def check_address() -> None:
     """End with one line when nobody could listen at `HOST` and `PORT`."""
-    host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8080")
+    host, port = address()
     try:
         probe(host, port)
     except (OSError, ValueError, OverflowError) as error:
@@ -49,7 +55,7 @@ def check_address() -> None:
 
 def server() -> list[str]:
     """The command that serves."""
-    host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8080")
+    host, port = address()
     print(f"\nServing http://{host}:{port}/v1 from {LOCAL}. Ctrl-C stops it.\n", flush=True)
     return [
         "gunicorn",

@@ -85,6 +85,11 @@ def clock_key(user_id: str) -> str:
     return f"clock:{user_id}"
 
 
+def profile_key(user_id: str, version: int) -> str:
+    """Where the copy of a profile is, in this version of it (`users.updated_at`)."""
+    return f"profile:{user_id}:{version}"
+
+
 def raise_to(key: str, value: int, seconds: int) -> None:
     """Hold `value` under `key` for `seconds`, unless a greater one is there already."""
     _attempt(lambda redis: redis.eval(RAISE, 1, key, value, seconds))

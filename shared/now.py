@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from time import time_ns
 
+DAY_MS = 24 * 60 * 60 * 1000
+
 
 def now_ms() -> int:
     """Milliseconds since the Unix epoch."""

@@ -10,12 +10,11 @@ from sqlalchemy.orm import InstrumentedAttribute
 from services.sync import clock
 from shared.db import affected, db, transaction
 from shared.models import LoginFailures, Session
-from shared.now import now_ms
+from shared.now import DAY_MS, now_ms
 from shared.tables import SyncedTable, synced_tables
 
 log = logging.getLogger(__name__)
 
-DAY_MS = 24 * 60 * 60 * 1000
 #: Tombstones outlive the retention by a day: no machine whose clock is a little behind may still
 #: count on one that is gone.
 MARGIN_MS = DAY_MS

@@ -11,11 +11,10 @@ from services.sync.push import push_changes
 from services.sync.schemas import Parameters, invalid, load_changes
 from services.sync.selection import PullRequest
 from shared.bearer import require_access_token
+from shared.now import DAY_MS
 from shared.schemas import read_json
 from shared.streams import stream
 from shared.tables import synced_tables
-
-DAY_MS = 24 * 60 * 60 * 1000
 
 bp = Blueprint("sync", __name__, url_prefix="/v1/sync")
 bp.before_request(require_access_token)

@@ -31,7 +31,7 @@ def read_profile(caller: Caller) -> bytes:
 
     A copy in Redis is found by its version, which comes from the database: it is never stale.
     """
-    key = _profile_key(caller)
+    key = cache.profile_key(caller.user_id, caller.profile_version)
     profile = cache.get(key)
     if profile is None:
         profile = orjson.dumps(user_json(_read(caller)))
@@ -72,12 +72,10 @@ def delete_account(caller: Caller, password: str) -> None:
     user = _read(caller)
     _confirm(user, password)
     _delete(caller, user.password)
-    cache.drop(_profile_key(caller), cache.clock_key(caller.user_id))
+    cache.drop(
+        cache.profile_key(caller.user_id, caller.profile_version), cache.clock_key(caller.user_id)
+    )
     log.info("account_deleted")
-
-
-def _profile_key(caller: Caller) -> str:
-    return f"profile:{caller.user_id}:{caller.profile_version}"
 
 
 def _read(caller: Caller) -> User:

@@ -5,10 +5,9 @@ from sqlalchemy import update
 import services.sync
 from shared.db import db
 from shared.models import User
+from shared.now import DAY_MS
 from shared.tables import synced_tables
 from tests.api import Device
-
-DAY_MS = 86_400_000
 
 
 def age(device: Device, days: int) -> None:

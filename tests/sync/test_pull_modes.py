@@ -7,8 +7,9 @@ import pytest
 import services.sync
 from shared.db import db
 from shared.models import Restore
+from shared.now import DAY_MS
 from tests.api import Device, assert_problem, changes, project, task, wire
-from tests.sync.aging import DAY_MS, age
+from tests.sync.aging import age
 
 
 def drain(device: Device, limit: int, **parameters: Any) -> tuple[list[dict[str, Any]], int]:
