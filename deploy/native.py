@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pymysql
@@ -17,14 +17,16 @@ import redis
 
 ROOT = Path(__file__).parent.parent
 
+#: Where programs are that a plain user's shell does not look for.
+PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
 SERVICE_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
 
 
 def missing_programs() -> list[str]:
     """The programs of a native stack that this machine lacks."""
     needed = ("mariadbd", "mariadb-install-db", "redis-server", "nginx")
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    return [name for name in needed if not shutil.which(name, path=path)]
+    return [name for name in needed if not shutil.which(name, path=PATH)]
 
 
 def free_port() -> int:
@@ -113,7 +115,7 @@ class MariaDB:
     @property
     def command(self) -> list[str]:
         """What runs the server. Settings of the machine's own instance must not reach ours."""
-        program = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
+        program = shutil.which("mariadbd", path=PATH) or "mariadbd"
         return [program, "--no-defaults", "--innodb-log-file-size=64M"]
 
     def listens(self) -> None:
@@ -254,53 +256,65 @@ class Service:
         stop(self.process)
 
 
+def settings_file(path: Path) -> dict[str, str]:
+    """The `NAME=value` lines of a file of settings."""
+    lines = [line for line in path.read_text().splitlines() if line and line[0] != "#"]
+    return dict(line.split("=", 1) for line in lines)
+
+
 class Gateway:
     """nginx in front of the services."""
 
-    def __init__(self, directory: Path, port: int, upstreams: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Path, port: int, services: Mapping[str, Sequence[int]], **settings: str
+    ) -> None:
         self.directory, self.port = directory, port
-        self.run = directory / "run"
         self.settings = {
-            "GATEWAY_RUN": str(self.run),
+            **settings_file(ROOT / "gateway/gateway.env"),
             "GATEWAY_LISTEN": f"127.0.0.1:{port}",
-            "GATEWAY_SNIPPETS": str(ROOT / "gateway/snippets"),
-            **{f"{name.upper()}_UPSTREAM": address for name, address in upstreams.items()},
+            "GATEWAY_RUN": str(directory / "run"),
+            **settings,
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self.route(services)
 
-    def start(self) -> None:
-        """Render the configuration, start nginx and wait until it answers."""
-        self.run.mkdir(parents=True, exist_ok=True)
+    def route(self, services: Mapping[str, Sequence[int]]) -> None:
+        """Send requests to the services on these ports, from the next start or `reload` on."""
+        for name, ports in services.items():
+            servers = (f"server 127.0.0.1:{port} fail_timeout=1s;" for port in ports)
+            self.settings[f"{name.upper()}_SERVERS"] = " ".join(servers)
+
+    def render(self) -> None:
+        """Write the configuration, as the official image does from the same files."""
+        run = self.directory / "run"
+        run.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             # nginx's workers give up root.
-            shutil.chown(self.run, "nobody")
+            shutil.chown(run, "nobody")
+        shutil.copytree(ROOT / "gateway/snippets", self.directory / "snippets", dirs_exist_ok=True)
         text = (ROOT / "gateway/nginx.conf.template").read_text()
         for name, value in self.settings.items():
             text = text.replace(f"${{{name}}}", value)
         (self.directory / "nginx.conf").write_text(text)
-        with (self.directory / "nginx.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    shutil.which("nginx") or "/usr/sbin/nginx",
-                    *(
-                        "-p",
-                        f"{self.directory}/",
-                        "-c",
-                        "nginx.conf",
-                        "-e",
-                        "stderr",
-                        "-g",
-                        "daemon off;",
-                    ),
-                ],
-                stdout=log,
-                stderr=log,
-            )
+
+    def start(self) -> None:
+        """Start nginx and wait until it answers."""
+        self.render()
+        program = shutil.which("nginx", path=PATH) or "nginx"
+        arguments = [f"-p{self.directory}/", "-cnginx.conf", "-estderr", "-gdaemon off;"]
+        with (self.directory / "gateway.log").open("ab") as log:
+            self.process = subprocess.Popen([program, *arguments], stdout=log, stderr=log)
         wait_until(lambda: get_health(self.port), self.process, "nginx")
+
+    def reload(self) -> None:
+        """Take the configuration as it is now; requests under way end under the old one."""
+        self.render()
+        if self.process:
+            self.process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         """Stop nginx, letting running requests finish."""
-        if self.process:
+        if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait(60)
 

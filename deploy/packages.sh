@@ -10,6 +10,7 @@ need redis-server redis-server
 need nginx nginx
 need node nodejs
 need npm npm
+need openssl openssl
 need pgrep procps
 
 [ -n "$packages" ] || exit 0

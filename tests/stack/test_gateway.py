@@ -1,12 +1,27 @@
 """The gateway: it routes, and its own errors have the form of all others (API.md, "Gateway")."""
 
+import gzip
+import http.client
+import json
+import os
 import re
-from collections.abc import Iterator
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import mkdtemp
+from urllib.parse import urlsplit
 
 import pytest
 
 from deploy import native
+from tests.api import PASSWORD, changes, new_email, project
 from tests.conftest import Backend
 from tests.stack.servers import Embedded, Stack, fetch
 
@@ -18,14 +33,87 @@ def stack(backend: Backend, server: Embedded | Stack) -> Stack:
     return server
 
 
+Start = Callable[..., str]
+
+
 @pytest.fixture
-def alone(stack: Stack, directory: Path) -> Iterator[str]:
-    """The URL of a gateway none of whose services runs."""
-    nobody = dict.fromkeys(("auth", "users", "sync"), f"127.0.0.1:{native.free_port()}")
-    gateway = native.Gateway(directory / "alone", native.free_port(), nobody)
-    gateway.start()
-    yield f"http://127.0.0.1:{gateway.port}"
-    gateway.stop()
+def start(stack: Stack, directory: Path) -> Iterator[Start]:
+    """Start a gateway of the test's own; returns its URL."""
+    running = []
+
+    def start(services: dict[str, list[int]] | None = None, **settings: str) -> str:
+        own = {name: [service.port] for name, service in stack.services.items()}
+        place = Path(mkdtemp(dir=directory))
+        place.chmod(0o755)
+        gateway = native.Gateway(place, native.free_port(), own | (services or {}), **settings)
+        running.append(gateway)
+        gateway.start()
+        return f"http://127.0.0.1:{gateway.port}/v1"
+
+    yield start
+    for gateway in running:
+        gateway.stop()
+
+
+class Upstream:
+    """A service that does as it is told, and counts the requests that reach it."""
+
+    def __init__(self, behave: Callable[[BaseHTTPRequestHandler], None]) -> None:
+        self.requests: list[str] = []
+        requests = self.requests
+
+        class Handler(BaseHTTPRequestHandler):
+            def handle_one_request(self) -> None:
+                self.raw_requestline = self.rfile.readline()
+                if self.raw_requestline and self.parse_request():
+                    requests.append(self.command)
+                    behave(self)
+                self.close_connection = True
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def upstream() -> Iterator[Callable[..., Upstream]]:
+    running = []
+
+    def start(behave: Callable[[BaseHTTPRequestHandler], None]) -> Upstream:
+        running.append(Upstream(behave))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.server.shutdown()
+        one.server.server_close()
+
+
+def says(text: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
+    def behave(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(text)))
+        request.end_headers()
+        request.wfile.write(text)
+
+    return behave
+
+
+def says_nothing(_request: BaseHTTPRequestHandler) -> None:
+    """The connection breaks off after the request was read: who knows what became of it."""
+
+
+def raw(url: str, request: bytes) -> tuple[int, dict[str, str], dict[str, object]]:
+    """The answer to bytes that no HTTP library would send."""
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(request)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.status, dict(response.headers), json.loads(response.read())
 
 
 def problem(answer: tuple[int, dict[str, str], dict[str, object]], status: int, code: str) -> None:
@@ -50,12 +138,13 @@ def test_the_gateway_answers_for_itself_only(stack: Stack) -> None:
         problem(fetch(root + path), 404, "not_found")
 
 
-def test_a_service_that_cannot_be_reached_is_unavailable(alone: str) -> None:
-    for path in ("/v1/auth/login", "/v1/users/me", "/v1/sync"):
-        answer = fetch(alone + path)
+def test_a_service_that_cannot_be_reached_is_unavailable(start: Start) -> None:
+    url = start({name: [native.free_port()] for name in ("auth", "users", "sync")})
+    for path in ("/auth/login", "/users/me", "/sync"):
+        answer = fetch(url + path)
         problem(answer, 502, "unavailable")
         assert int(answer[1]["Retry-After"]) > 0
-    assert fetch(f"{alone}/healthz")[0] == 200
+    assert fetch(f"{url.removesuffix('/v1')}/healthz")[0] == 200
 
 
 def test_a_body_over_64_mib_is_refused_by_the_gateway(stack: Stack) -> None:
@@ -75,3 +164,264 @@ def test_a_sane_request_id_travels_through_and_another_is_replaced(stack: Stack)
 def test_no_version_of_any_software_is_named(stack: Stack) -> None:
     for path in ("/auth/jwks.json", "/nothing"):
         assert not re.search(r"\d", fetch(stack.url + path)[1].get("Server", ""))
+
+
+def test_an_allowed_origin_is_let_in_and_no_other(start: Start) -> None:
+    url = start(CORS_ALLOWED_ORIGINS="https://app.example, http://localhost:5173")
+    for path in ("/auth/jwks.json", "/users/me", "/nothing"):
+        for origin in ("https://app.example", "http://localhost:5173"):
+            headers = fetch(url + path, Origin=origin)[1]
+            assert headers["Access-Control-Allow-Origin"] == origin
+            assert "X-Request-ID" in headers["Access-Control-Expose-Headers"]
+            assert "Origin" in headers["Vary"]
+        for origin in (
+            "https://app.example.evil",
+            "https://app",
+            "https://app.example,http://localhost:5173",
+            "x|https://app.example",
+            "null",
+            "",
+        ):
+            headers = fetch(url + path, Origin=origin)[1]
+            assert not [name for name in headers if name.startswith("Access-Control")], origin
+    assert "Access-Control-Allow-Origin" not in fetch(start() + "/users/me", Origin="null")[1]
+
+
+def test_a_preflight_is_answered_by_the_gateway_and_may_be_kept(
+    start: Start, upstream: Callable[..., Upstream]
+) -> None:
+    service = upstream(says(b"{}"))
+    url = start({"sync": [service.port]}, CORS_ALLOWED_ORIGINS="https://app.example")
+    asked = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "x"}
+    status, headers, _ = fetch(
+        f"{url}/sync", method="OPTIONS", Origin="https://app.example", **asked
+    )
+    assert status == 204
+    assert headers["Access-Control-Allow-Origin"] == "https://app.example"
+    assert {"GET", "POST", "PUT", "PATCH", "DELETE"} == set(
+        headers["Access-Control-Allow-Methods"].split(", ")
+    )
+    assert {"Authorization", "Content-Type"} <= set(
+        headers["Access-Control-Allow-Headers"].split(", ")
+    )
+    assert headers["Access-Control-Max-Age"] == "7200"
+    status, headers, _ = fetch(
+        f"{url}/sync", method="OPTIONS", Origin="https://evil.example", **asked
+    )
+    assert "Access-Control-Allow-Methods" not in headers
+    assert service.requests == []
+
+
+def limited(url: str, times: int, **headers: str) -> int:
+    """How many of so many calls at once are over a limit."""
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: fetch(url, **headers), range(times)))
+    over = [answer for answer in answers if answer[0] == 429]
+    for answer in over:
+        problem(answer, 429, "rate_limited")
+        assert int(answer[1]["Retry-After"]) > 0
+    return len(over)
+
+
+def test_too_many_logins_from_one_address_are_refused(start: Start) -> None:
+    url = start(LOGIN_RATE="1", LOGIN_BURST="5", CORS_ALLOWED_ORIGINS="https://app.example")
+    assert limited(f"{url}/auth/login", 30) >= 20
+    answer = fetch(f"{url}/auth/register", Origin="https://app.example")
+    problem(answer, 429, "rate_limited")
+    assert answer[1]["Access-Control-Allow-Origin"] == "https://app.example"
+    assert fetch(f"{url}/auth/jwks.json")[0] == 200
+
+
+def test_too_many_calls_of_one_token_leave_other_tokens_alone(start: Start) -> None:
+    url = start(TOKEN_RATE="1", TOKEN_BURST="5") + "/users/me"
+    mine, other = (f"Bearer a.b.{letter * 86}" for letter in "xy")
+    assert limited(url, 30, Authorization=mine) >= 20
+    assert fetch(url, Authorization=other)[0] == 401
+
+
+def test_one_address_has_a_ceiling_however_many_tokens_it_shows(start: Start) -> None:
+    url = start(ADDRESS_RATE="1", ADDRESS_BURST="5")
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(
+            pool.map(
+                lambda n: fetch(f"{url}/users/me", Authorization=f"Bearer a.b.{n:086}")[0],
+                range(30),
+            )
+        )
+    assert statuses.count(429) >= 20
+
+
+def test_the_client_behind_a_trusted_proxy_is_told_by_it_and_by_nobody_else(start: Start) -> None:
+    limits = {"LOGIN_RATE": "1", "LOGIN_BURST": "1"}
+    for trusted, lets_through in (("127.0.0.1", 12), ("unix:", 2)):
+        url = start(**limits, GATEWAY_TRUSTED_PROXY=trusted)
+        statuses = [
+            fetch(f"{url}/auth/login", b"{}", X_Forwarded_For=f"192.0.2.{n}")[0] for n in range(12)
+        ]
+        assert len(statuses) - statuses.count(429) == pytest.approx(lets_through, abs=1)
+
+
+def test_answers_are_compressed_for_who_wants_it(stack: Stack) -> None:
+    email = new_email()
+    token = fetch(f"{stack.url}/auth/register", {"email": email, "password": PASSWORD})[2][
+        "accessToken"
+    ]
+    body = changes(projects={"created": [project() for _ in range(500)]})
+    assert fetch(f"{stack.url}/sync?last_pulled_at=null", body, token=token)[0] == 200
+    _, headers, plain = fetch(f"{stack.url}/sync", token=token)
+    assert "Content-Encoding" not in headers
+    request = urllib.request.Request(f"{stack.url}/sync")
+    request.add_header("Authorization", f"Bearer {token}")
+    request.add_header("Accept-Encoding", "gzip")
+    with urllib.request.urlopen(request) as response:
+        assert response.headers["Content-Encoding"] == "gzip"
+        assert "Accept-Encoding" in response.headers.get_all("Vary")
+        packed = response.read()
+    assert json.loads(gzip.decompress(packed)) == plain
+    assert len(packed) < len(json.dumps(plain)) / 4
+
+
+def test_a_dead_instance_is_passed_over_for_reads_and_writes(
+    start: Start, upstream: Callable[..., Upstream]
+) -> None:
+    alive = upstream(says(b"{}"))
+    url = start({"sync": [native.free_port(), alive.port]})
+    for _ in range(20):
+        assert fetch(f"{url}/sync")[0] == 200
+        assert fetch(f"{url}/sync", {})[0] == 200
+    assert len(alive.requests) == 40
+
+
+def test_a_post_that_may_have_been_applied_is_never_repeated(
+    start: Start, upstream: Callable[..., Upstream]
+) -> None:
+    breaking, working = upstream(says_nothing), upstream(says(b"{}"))
+    url = start({"sync": [breaking.port, working.port]})
+    for method in ("POST", "PATCH"):
+        sent = len(breaking.requests) + len(working.requests)
+        statuses = [fetch(f"{url}/sync", {}, method=method)[0] for _ in range(4)]
+        assert len(breaking.requests) + len(working.requests) == sent + 4
+        assert statuses.count(502) == breaking.requests.count(method) > 0
+        # A failure sets an instance aside for a second.
+        time.sleep(1.1)
+    assert [fetch(f"{url}/sync")[0] for _ in range(4)] == [200] * 4
+
+
+def test_connections_to_the_services_are_kept(start: Start, stack: Stack) -> None:
+    def held() -> set[str]:
+        port = f"{stack.services['auth'].port:04X}"
+        rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        return {row.split()[1] for row in rows if row.split()[2].endswith(port)}
+
+    url = start()
+    before = held()
+    for _ in range(10):
+        assert fetch(f"{url}/auth/jwks.json")[0] == 200
+    # At most one for each of nginx's workers.
+    assert 0 < len(held() - before) <= len(os.sched_getaffinity(0))
+
+
+def test_slow_clients_leave_the_services_to_others(
+    start: Start, upstream: Callable[..., Upstream]
+) -> None:
+    service = upstream(says(b"{}"))
+    url = start({"sync": [service.port]})
+    address = urlsplit(url)
+    slow = []
+    for _ in range(100):
+        connection = socket.create_connection((address.hostname, address.port))
+        connection.sendall(b"POST /v1/sync HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        slow.append(connection)
+    assert fetch(f"{url}/sync", {})[0] == 200
+    assert service.requests == ["POST"]
+    for connection in slow:
+        connection.close()
+
+
+def test_one_address_cannot_hold_every_connection(start: Start) -> None:
+    url = start(ADDRESS_CONNECTIONS="5")
+    address = urlsplit(url)
+    held = []
+    for _ in range(5):
+        connection = socket.create_connection((address.hostname, address.port))
+        connection.sendall(b"POST /v1/sync HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        held.append(connection)
+    wait_for(lambda: fetch(f"{url}/sync")[0] == 429)
+    for connection in held:
+        connection.close()
+    wait_for(lambda: fetch(f"{url}/sync")[0] == 401)
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_what_is_no_http_never_reaches_a_service(
+    start: Start, upstream: Callable[..., Upstream]
+) -> None:
+    service = upstream(says(b"{}"))
+    url = start({"sync": [service.port]})
+    line = b"GET /v1/sync HTTP/1.1\r\nHost: x\r\n"
+    problem(raw(url, b"nonsense\r\n\r\n"), 400, "invalid_request")
+    problem(raw(url, b"GET /v1/sync HTTP/1.1\r\n\r\n"), 400, "invalid_request")
+    problem(raw(url, line + b"Content-Length: many\r\n\r\n"), 400, "invalid_request")
+    problem(raw(url, line + b"X: " + b"y" * 65536 + b"\r\n\r\n"), 431, "invalid_request")
+    problem(raw(url, b"GET /" + b"y" * 65536 + line), 414, "invalid_request")
+    problem(raw(url, line + b"Transfer-Encoding: tar\r\n\r\n"), 501, "invalid_request")
+    for method in (b"TRACE", b"PROPFIND", b"BREW"):
+        answer = raw(url, line.replace(b"GET", method) + b"\r\n")
+        problem(answer, 405, "method_not_allowed")
+        assert "GET" in answer[1]["Allow"]
+    assert service.requests == []
+
+
+def test_an_answer_from_the_gateway_and_one_from_a_service_have_each_header_once(
+    stack: Stack,
+) -> None:
+    for path in ("/auth/jwks.json", "/users/me", "/nothing", "/auth/login"):
+        address = urlsplit(stack.url)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port)
+        connection.request("GET", f"/v1{path}")
+        response = connection.getresponse()
+        response.read()
+        connection.close()
+        names = [name.lower() for name, _ in response.getheaders()]
+        assert len(names) == len(set(names)), names
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
+        assert response.headers["Strict-Transport-Security"] is None
+        if response.status == 405:
+            assert "POST" in response.headers["Allow"]
+
+
+def test_it_speaks_tls_with_a_certificate_of_its_own(stack: Stack, directory: Path) -> None:
+    place = directory / "tls_gateway"
+    (place / "tls").mkdir(parents=True)
+    key, certificate = place / "tls/tls.key", place / "tls/tls.crt"
+    subprocess.run(
+        f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost"
+        f" -addext subjectAltName=DNS:localhost -keyout {key} -out {certificate}".split(),
+        check=True,
+        capture_output=True,
+    )
+    port, plain = native.free_port(), native.free_port()
+    ports = {name: [service.port] for name, service in stack.services.items()}
+    gateway = native.Gateway(
+        place,
+        plain,
+        ports,
+        GATEWAY_LISTEN=f"127.0.0.1:{port} ssl http2; listen 127.0.0.1:{plain}",
+        GATEWAY_TLS="on",
+    )
+    gateway.start()
+    try:
+        context = ssl.create_default_context(cafile=str(certificate))
+        with urllib.request.urlopen(f"https://localhost:{port}/healthz", context=context) as answer:
+            assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+        problem(fetch(f"http://127.0.0.1:{port}/v1/sync"), 400, "invalid_request")
+    finally:
+        gateway.stop()
