@@ -1,5 +1,10 @@
-"""Private instances of MariaDB, Redis and nginx, in a directory of their own and on free ports."""
+"""Private instances of MariaDB, Redis, nginx and the services, in a directory and on ports of their own.
 
+Each is a `Part`: `start` waits until it answers, `stop` lets it finish its work.
+"""
+
+import ctypes
+import getpass
 import os
 import secrets
 import shutil
@@ -9,8 +14,10 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pymysql
 import redis
@@ -20,13 +27,25 @@ ROOT = Path(__file__).parent.parent
 #: Where programs are that a plain user's shell does not look for.
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
-SERVICE_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
+#: The database's users besides root. Services and the purge get their rights from deploy/grants.py.
+DATABASE_USERS = ("migrate", "auth", "users", "sync", "purge")
+
+#: Who runs servers that must not be root, when we are.
+NOBODY = "nobody" if os.geteuid() == 0 else None
+
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def missing_programs() -> list[str]:
     """The programs of a native stack that this machine lacks."""
     needed = ("mariadbd", "mariadb-install-db", "redis-server", "nginx")
     return [name for name in needed if not shutil.which(name, path=PATH)]
+
+
+def program(name: str) -> str:
+    """Where a program is; its bare name when it is nowhere."""
+    return shutil.which(name, path=PATH) or name
 
 
 def free_port() -> int:
@@ -59,66 +78,165 @@ def get_health(port: int) -> None:
         pass
 
 
-class MariaDB:
-    """A MariaDB server with durable commits, and databases with users of least privilege."""
+def settings_file(path: Path) -> dict[str, str]:
+    """The `NAME=value` lines of a file of settings."""
+    lines = [line for line in path.read_text().splitlines() if line and line[0] != "#"]
+    return dict(line.split("=", 1) for line in lines)
 
-    name = "MariaDB"
-    #: PyMySQL's `ssl` for a service's connection; None for none.
-    tls: dict[str, bool] | None = None
 
-    def __init__(self, directory: Path, port: int) -> None:
+def _die_with_parent() -> None:
+    """Where the system can: a part must not outlive whoever watches it, or it would hold its files."""
+    if LIBC:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Part:
+    """One server process. Its output goes to `log`."""
+
+    name: str
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, directory: Path, port: int, log: Path | None = None) -> None:
         self.directory, self.port = directory, port
-        self.password = secrets.token_hex(16)
-        self.user = "nobody" if os.geteuid() == 0 else None
+        self.log = log or directory / f"{self.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def install(self) -> None:
-        """Make the data directory."""
-        self.directory.mkdir(parents=True)
-        options = [f"--datadir={self.directory / 'data'}"]
-        if self.user:
-            shutil.chown(self.directory, self.user)
-            options.append(f"--user={self.user}")
-        subprocess.run([*self.installer, *options], check=True, capture_output=True)
+    def command(self) -> list[str]:
+        """What runs the server."""
+        raise NotImplementedError
 
-    @property
-    def installer(self) -> list[str]:
-        """What makes a data directory with a root that has no password, for the socket alone."""
-        return [
-            "mariadb-install-db",
-            "--no-defaults",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-        ]
+    def environ(self) -> Mapping[str, str]:
+        """What it finds in its environment besides ours."""
+        return {}
+
+    def user(self) -> str | None:
+        """Who runs it, when not we ourselves."""
+        return None
+
+    def answers(self) -> object:
+        """Raise `OSError` while it does not."""
+        return get_health(self.port)
+
+    def prepare(self) -> None:
+        """Write what it reads at its start."""
+        self.directory.mkdir(parents=True, exist_ok=True)
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        self.process = subprocess.Popen(
-            [
-                *self.command,
-                "--skip-log-bin",
-                "--bind-address=127.0.0.1",
-                "--innodb-buffer-pool-size=128M",
-                "--innodb-flush-log-at-trx-commit=1",
-                f"--datadir={self.directory / 'data'}",
-                f"--socket={self.socket}",
-                f"--pid-file={self.directory / 'server.pid'}",
-                f"--port={self.port}",
-                f"--log-error={self.directory / 'server.log'}",
-                *([f"--user={self.user}"] if self.user else []),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        self.prepare()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                env={**os.environ, **self.environ()},
+                cwd=ROOT,
+                user=self.user(),
+                stdout=log,
+                stderr=log,
+                preexec_fn=_die_with_parent,
+            )
+        wait_until(self.answers, self.process, self.name)
+
+    def children(self) -> set[str]:
+        """Process ids of the workers that the server has now."""
+        assert self.process
+        found = subprocess.run(
+            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True
         )
-        wait_until(self.listens, self.process, self.name)
+        return set(found.stdout.split())
+
+    def reload(self) -> None:
+        """Replace the workers by new ones, and wait for the old ones to end what they are doing."""
+        assert self.process
+        before = self.children()
+        self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 35
+        while time.monotonic() < deadline:
+            now = self.children()
+            if now - before and not now & before:
+                return
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Ask the server to end, and wait for it."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(self.stop_signal)
+            self.process.wait(60)
+
+
+class MariaDB(Part):
+    """A MariaDB server with durable commits, and databases with users of least privilege."""
+
+    name = "database"
+    #: PyMySQL's `ssl` for a service's connection; None for none.
+    tls: dict[str, bool] | None = None
+    #: Who may do everything, through the socket alone: whoever runs this.
+    administrator = getpass.getuser()
+
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        log: Path | None = None,
+        passwords: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(directory, port, log)
+        self.passwords = passwords or defaultdict(lambda: secrets.token_hex(16))
 
     @property
+    def is_installed(self) -> bool:
+        """Whether there is a data directory."""
+        return (self.directory / "data").exists()
+
+    def install(self) -> None:
+        """Make the data directory, at once or not at all."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        new = self.directory / "new"
+        shutil.rmtree(new, ignore_errors=True)
+        if NOBODY:
+            shutil.chown(self.directory, NOBODY)
+        subprocess.run(
+            [*self.installer(), f"--datadir={new}"],
+            check=True,
+            capture_output=True,
+            user=NOBODY,
+            cwd=self.directory,
+        )
+        new.rename(self.directory / "data")
+
+    def installer(self) -> list[str]:
+        """What makes a data directory with an administrator who is known by the socket."""
+        return [
+            program("mariadb-install-db"),
+            "--no-defaults",
+            "--auth-root-authentication-method=socket",
+            f"--auth-root-socket-user={self.administrator}",
+            "--skip-test-db",
+        ]
+
     def command(self) -> list[str]:
         """What runs the server. Settings of the machine's own instance must not reach ours."""
-        program = shutil.which("mariadbd", path=PATH) or "mariadbd"
-        return [program, "--no-defaults", "--innodb-log-file-size=64M"]
+        return [
+            *self.server(),
+            "--skip-log-bin",
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            "--innodb-buffer-pool-size=128M",
+            "--innodb-flush-log-at-trx-commit=1",
+            f"--datadir={self.directory / 'data'}",
+            f"--socket={self.socket}",
+            f"--pid-file={self.directory / 'server.pid'}",
+            f"--port={self.port}",
+        ]
 
-    def listens(self) -> None:
+    def server(self) -> list[str]:
+        """The program, and the options that only it knows."""
+        return [program("mariadbd"), "--no-defaults", "--innodb-log-file-size=64M"]
+
+    def user(self) -> str | None:
+        """No database server runs as root."""
+        return NOBODY
+
+    def answers(self) -> None:
         """Raise `OSError` while nobody listens on the socket."""
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(self.socket)
@@ -130,18 +248,17 @@ class MariaDB:
 
     def root(self) -> "pymysql.Connection[pymysql.cursors.Cursor]":
         """A connection that may do everything, through the socket."""
-        return pymysql.connect(unix_socket=self.socket, user="root", autocommit=True)
+        return pymysql.connect(unix_socket=self.socket, user=self.administrator, autocommit=True)
 
     def create_database(self, name: str) -> None:
-        """An empty database, its `migrate` user and its `service` user."""
+        """An empty database, and its users: the one who migrates may do and grant everything in it."""
         with self.root() as connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name}")
-            for user, rights in (("migrate", "ALL"), ("service", SERVICE_RIGHTS)):
-                account = f"'{user}'@'127.0.0.1'"
+            cursor.execute(f"CREATE DATABASE IF NOT EXISTS {name}")
+            for user in DATABASE_USERS:
                 cursor.execute(
-                    f"CREATE USER IF NOT EXISTS {account} IDENTIFIED BY '{self.password}'"
+                    f"CREATE USER IF NOT EXISTS '{user}'@'%' IDENTIFIED BY '{self.passwords[user]}'"
                 )
-                cursor.execute(f"GRANT {rights} ON {name}.* TO {account}")
+            cursor.execute(f"GRANT ALL ON {name}.* TO 'migrate'@'%' WITH GRANT OPTION")
 
     def connect(self, user: str, database: str) -> "pymysql.Connection[pymysql.cursors.Cursor]":
         """A connection of one of the users, as a service makes it."""
@@ -149,7 +266,7 @@ class MariaDB:
             host="127.0.0.1",
             port=self.port,
             user=user,
-            password=self.password,
+            password=self.passwords[user],
             database=database,
             ssl=self.tls,
         )
@@ -161,121 +278,120 @@ class MariaDB:
 
     def url(self, user: str, database: str) -> str:
         """The `DATABASE_URL` of one of the users."""
-        return f"mysql+pymysql://{user}:{self.password}@127.0.0.1:{self.port}/{database}"
-
-    def stop(self) -> None:
-        """Shut the server down."""
-        stop(self.process)
+        return f"mysql+pymysql://{user}:{self.passwords[user]}@127.0.0.1:{self.port}/{database}"
 
 
 class MySQL(MariaDB):
     """Oracle's MySQL in the place of MariaDB, as deploy/mysql.sh unpacks it; services come by TLS."""
 
-    name = "MySQL"
     tls = {"check_hostname": False}  # noqa: RUF012
+    administrator = "root"
     unpacked = ROOT / ".local/mysql"
 
-    @property
-    def command(self) -> list[str]:
-        """What runs the server."""
+    def server(self) -> list[str]:
+        """The program, and the options that only it knows."""
         return [str(self.unpacked / "bin/mysqld"), "--mysqlx=OFF", "--require-secure-transport=ON"]
 
-    @property
     def installer(self) -> list[str]:
         """What makes a data directory with a root that has no password."""
-        return [*self.command, "--initialize-insecure"]
+        return [*self.server(), "--initialize-insecure"]
 
     def url(self, user: str, database: str) -> str:
         """The `DATABASE_URL` of one of the users."""
         return super().url(user, database) + "?ssl_check_hostname=false"
 
 
-class RedisServer:
+class RedisServer(Part):
     """A Redis server that keeps nothing on disk."""
 
-    def __init__(self, directory: Path, port: int) -> None:
-        self.directory, self.port = directory, port
-        self.password = secrets.token_hex(16)
-        self.process: subprocess.Popen[bytes] | None = None
+    name = "redis"
+
+    def __init__(
+        self, directory: Path, port: int, log: Path | None = None, password: str | None = None
+    ) -> None:
+        super().__init__(directory, port, log)
+        self.password = password or secrets.token_hex(16)
 
     @property
     def url(self) -> str:
         """The `REDIS_URL`."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
-    def start(self) -> None:
-        """Start the server and wait until it answers."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+    def prepare(self) -> None:
+        """Write the settings to a file, since everybody on the machine can read arguments."""
+        super().prepare()
         settings = self.directory / "redis.conf"
-        # In a file, since everybody on the machine can read a process's arguments.
         with open(os.open(settings, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
             file.write(
                 f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n"
                 f"requirepass {self.password}\nsave ''\nappendonly no\n"
-                f"logfile {self.directory / 'redis.log'}\n"
             )
-        self.process = subprocess.Popen(["redis-server", settings])
+        if NOBODY:
+            shutil.chown(self.directory, NOBODY)
+            shutil.chown(settings, NOBODY)
+
+    def command(self) -> list[str]:
+        """What runs the server."""
+        return [program("redis-server"), str(self.directory / "redis.conf")]
+
+    def user(self) -> str | None:
+        """Root is not needed."""
+        return NOBODY
+
+    def answers(self) -> None:
+        """Raise `RedisError` while it does not."""
         with self.client() as client:
-            wait_until(client.ping, self.process, "Redis")
+            client.ping()
 
     def client(self) -> redis.Redis:
         """A client of this server."""
         return redis.Redis.from_url(self.url)
 
-    def stop(self) -> None:
-        """Shut the server down."""
-        stop(self.process)
+
+class Service(Part):
+    """One instance of a service under gunicorn."""
+
+    def __init__(self, name: str, port: int, settings: Mapping[str, str], log: Path) -> None:
+        self.name, self.settings = name, settings
+        super().__init__(log.parent, port, log)
+
+    def command(self) -> list[str]:
+        """What runs the server."""
+        return [
+            str(Path(sys.executable).parent / "gunicorn"),
+            "--config=deploy/gunicorn.conf.py",
+            f"--bind=127.0.0.1:{self.port}",
+            "--log-level=warning",
+            f"services.{self.name}:create_app()",
+        ]
+
+    def environ(self) -> Mapping[str, str]:
+        """Its settings."""
+        return self.settings
 
 
-class Service:
-    """One service under gunicorn."""
-
-    def __init__(self, name: str, port: int, environ: Mapping[str, str], log: Path) -> None:
-        self.name, self.port, self.environ, self.log = name, port, environ, log
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    Path(sys.executable).parent / "gunicorn",
-                    "--config=deploy/gunicorn.conf.py",
-                    f"--bind=127.0.0.1:{self.port}",
-                    "--log-level=warning",
-                    f"services.{self.name}:create_app()",
-                ],
-                env={**os.environ, **self.environ},
-                stdout=log,
-                stderr=log,
-            )
-        wait_until(lambda: get_health(self.port), self.process, self.name)
-
-    def stop(self) -> None:
-        """Stop it, letting running requests finish."""
-        stop(self.process)
-
-
-def settings_file(path: Path) -> dict[str, str]:
-    """The `NAME=value` lines of a file of settings."""
-    lines = [line for line in path.read_text().splitlines() if line and line[0] != "#"]
-    return dict(line.split("=", 1) for line in lines)
-
-
-class Gateway:
+class Gateway(Part):
     """nginx in front of the services."""
 
+    name = "gateway"
+    #: Lets running requests finish.
+    stop_signal = signal.SIGQUIT
+
     def __init__(
-        self, directory: Path, port: int, services: Mapping[str, Sequence[int]], **settings: str
+        self,
+        directory: Path,
+        port: int,
+        services: Mapping[str, Sequence[int]],
+        log: Path | None = None,
+        **settings: str,
     ) -> None:
-        self.directory, self.port = directory, port
-        self.settings = {
+        super().__init__(directory, port, log)
+        self.settings: dict[str, Any] = {
             **settings_file(ROOT / "gateway/gateway.env"),
             "GATEWAY_LISTEN": f"127.0.0.1:{port}",
             "GATEWAY_RUN": str(directory / "run"),
             **settings,
         }
-        self.process: subprocess.Popen[bytes] | None = None
         self.route(services)
 
     def route(self, services: Mapping[str, Sequence[int]]) -> None:
@@ -284,43 +400,25 @@ class Gateway:
             servers = (f"server 127.0.0.1:{port} fail_timeout=1s;" for port in ports)
             self.settings[f"{name.upper()}_SERVERS"] = " ".join(servers)
 
-    def render(self) -> None:
+    def prepare(self) -> None:
         """Write the configuration, as the official image does from the same files."""
         run = self.directory / "run"
         run.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() == 0:
+        if NOBODY:
             # nginx's workers give up root.
-            shutil.chown(run, "nobody")
+            shutil.chown(run, NOBODY)
         shutil.copytree(ROOT / "gateway/snippets", self.directory / "snippets", dirs_exist_ok=True)
         text = (ROOT / "gateway/nginx.conf.template").read_text()
         for name, value in self.settings.items():
             text = text.replace(f"${{{name}}}", value)
         (self.directory / "nginx.conf").write_text(text)
 
-    def start(self) -> None:
-        """Start nginx and wait until it answers."""
-        self.render()
-        program = shutil.which("nginx", path=PATH) or "nginx"
-        arguments = [f"-p{self.directory}/", "-cnginx.conf", "-estderr", "-gdaemon off;"]
-        with (self.directory / "gateway.log").open("ab") as log:
-            self.process = subprocess.Popen([program, *arguments], stdout=log, stderr=log)
-        wait_until(lambda: get_health(self.port), self.process, "nginx")
+    def command(self) -> list[str]:
+        """What runs the server."""
+        options = [f"-p{self.directory}/", "-cnginx.conf", "-estderr", "-gdaemon off;"]
+        return [program("nginx"), *options]
 
     def reload(self) -> None:
         """Take the configuration as it is now; requests under way end under the old one."""
-        self.render()
-        if self.process:
-            self.process.send_signal(signal.SIGHUP)
-
-    def stop(self) -> None:
-        """Stop nginx, letting running requests finish."""
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGQUIT)
-            self.process.wait(60)
-
-
-def stop(process: subprocess.Popen[bytes] | None) -> None:
-    """Ask a process to end, and wait for it."""
-    if process and process.poll() is None:
-        process.terminate()
-        process.wait(60)
+        self.prepare()
+        super().reload()

@@ -68,6 +68,11 @@ class Backend:
             url = f"sqlite:///{self.directory / name}.db"
             return url, url
         self.database.create_database(name)
+        # Tests of one process run all three services as one user. The stack's have their own.
+        with self.database.root() as root, root.cursor() as cursor:
+            password = self.database.passwords["service"]
+            cursor.execute(f"CREATE USER IF NOT EXISTS 'service'@'%' IDENTIFIED BY '{password}'")
+            cursor.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name}.* TO 'service'@'%'")
         return self.database.url("migrate", name), self.database.url("service", name)
 
 

@@ -15,8 +15,11 @@ def server(
     backend: Backend, environ: dict[str, str], directory: Path
 ) -> Iterator[Embedded | Stack]:
     """`make run` on the embedded backend, the services behind nginx on the native one."""
-    kind = Embedded if backend.name == "embedded" else Stack
-    server = kind(directory / "server", environ)
+    server: Embedded | Stack
+    if backend.database:
+        server = Stack(directory / "server", environ, backend.database)
+    else:
+        server = Embedded(directory / "server", environ)
     try:
         server.start()
         yield server

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from deploy import native
+from deploy.grants import grant
+from deploy.native import DATABASE_USERS
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -61,12 +63,16 @@ class Embedded:
 class Stack:
     """Three services, each a process group of its own, behind nginx."""
 
-    def __init__(self, directory: Path, environ: dict[str, str]) -> None:
+    def __init__(self, directory: Path, environ: dict[str, str], database: native.MariaDB) -> None:
         self.directory = directory
         directory.mkdir()
+        grant(database.url("migrate", "app"))
+        urls = {user: {"DATABASE_URL": database.url(user, "app")} for user in DATABASE_USERS}
         settings = environ | {"TRUSTED_PROXIES": "1", "WEB_CONCURRENCY": "2"}
         self.services = {
-            name: native.Service(name, native.free_port(), settings, directory / f"{name}.log")
+            name: native.Service(
+                name, native.free_port(), settings | urls[name], directory / f"{name}.log"
+            )
             for name in ("auth", "users", "sync")
         }
         ports = {name: [s.port] for name, s in self.services.items()}

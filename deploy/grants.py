@@ -1,0 +1,65 @@
+"""Give each database user what it needs and no more: `python -m deploy.grants`, after the migrations.
+
+Runs with the `DATABASE_URL` of the user who migrates. The rights are read off the declared tables, so
+an own table needs no line here. What a service may not read, it cannot leak: sync sees no password.
+"""
+
+import os
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from shared.db import engine_options
+from shared.tables import synced_tables
+
+#: What a guarded request asks of a session.
+SESSION = "SELECT (id, user_id, revoked_at, expires_at)"
+#: What it asks of an account, and the user's clock.
+ACCOUNT = "SELECT (id, role, is_active, updated_at, last_modified_at), UPDATE (last_modified_at)"
+
+
+def rights() -> dict[str, dict[str, str]]:
+    """By user and table."""
+    tables = [table.name for table in synced_tables()]
+    return {
+        "auth": {
+            "users": "SELECT, INSERT, UPDATE",
+            "sessions": "SELECT, INSERT, UPDATE",
+            "login_failures": "SELECT, INSERT, UPDATE, DELETE",
+        },
+        "users": {
+            "users": "SELECT, INSERT, UPDATE, DELETE",
+            "sessions": "SELECT, UPDATE",
+            "login_failures": "SELECT, INSERT, UPDATE, DELETE",
+            **dict.fromkeys(tables, "SELECT"),
+        },
+        "sync": {
+            "users": ACCOUNT,
+            "sessions": SESSION,
+            "restores": "SELECT",
+            **dict.fromkeys(tables, "SELECT, INSERT, UPDATE"),
+        },
+        "purge": {
+            "users": "SELECT (id, last_modified_at), UPDATE (last_modified_at)",
+            "sessions": "SELECT (id, expires_at), DELETE",
+            "login_failures": "SELECT (email_hash, first_failed_at), DELETE",
+            **dict.fromkeys(tables, "SELECT, DELETE"),
+        },
+    }
+
+
+def grant(database_url: str) -> None:
+    """Grant them, on the database that the URL names."""
+    url = make_url(database_url)
+    engine = create_engine(url, **engine_options(url))
+    with engine.connect() as connection:
+        for user, tables in rights().items():
+            for table, right in tables.items():
+                connection.execute(
+                    text(f"GRANT {right} ON `{url.database}`.{table} TO '{user}'@'%'")
+                )
+    engine.dispose()
+
+
+if __name__ == "__main__":
+    grant(os.environ["DATABASE_URL"])
