@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run admin purge keys test test-mysql lint format migration lock clean
+.PHONY: help run up-native down-native up down admin scale restart logs backup restore purge keys \
+	test test-mysql lint format migration lock clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,11 +17,41 @@ help:  ## Show this list
 run: $(VENV)/.runtime  ## Serve everything on PORT (default 8080) with SQLite, from .local/
 	@$(BIN)/python -m deploy.run
 
-admin: $(VENV)/.runtime  ## Make EMAIL an administrator of what make run serves: make admin EMAIL=…
-	@$(BIN)/python -m deploy.run flask --app services.users create-admin "$(EMAIL)"
+up-native: $(VENV)/.runtime  ## Start the whole stack without Docker: MariaDB, Redis, services, nginx
+	@deploy/packages.sh stack
+	@$(BIN)/python -m deploy.stack up
 
-purge: $(VENV)/.runtime  ## Remove old tombstones and sessions from what make run serves
-	@$(BIN)/python -m deploy.run flask --app services.sync purge
+down-native: $(VENV)/.runtime  ## Stop it; the data stays
+	@$(BIN)/python -m deploy.stack down
+
+up:  ## Start the whole stack in Docker: MySQL, Redis, services, nginx
+	@deploy/compose.sh up
+
+down:  ## Stop it; the data stays
+	@deploy/compose.sh down
+
+##@ Operate (whichever stack runs)
+
+admin: $(VENV)/.runtime  ## Make EMAIL an administrator: make admin EMAIL=…
+	@$(BIN)/python -m deploy.running create-admin "$(EMAIL)"
+
+scale: $(VENV)/.runtime  ## Run a service N times: make scale SERVICE=sync N=3
+	@$(BIN)/python -m deploy.running scale "$(SERVICE)" "$(N)"
+
+restart: $(VENV)/.runtime  ## Replace the processes of SERVICE, or of all three, without losing a request
+	@$(BIN)/python -m deploy.running restart "$(SERVICE)"
+
+logs: $(VENV)/.runtime  ## Follow what every part says
+	@$(BIN)/python -m deploy.running logs
+
+backup: $(VENV)/.runtime  ## Dump the database into .local/backups
+	@$(BIN)/python -m deploy.backup
+
+restore: $(VENV)/.runtime  ## Go back to a backup: make restore FILE=…
+	@$(BIN)/python -m deploy.backup restore "$(FILE)"
+
+purge: $(VENV)/.runtime  ## Remove old tombstones and sessions
+	@$(BIN)/python -m deploy.running purge
 
 keys: $(VENV)/.runtime  ## Replace the key that signs tokens in .local/keys; older keys still verify
 	@$(BIN)/python -m deploy.keys .local/keys

@@ -16,6 +16,7 @@ import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +114,9 @@ class Part:
         """Who runs it, when not we ourselves."""
         return None
 
-    def answers(self) -> object:
+    def answers(self) -> None:
         """Raise `OSError` while it does not."""
-        return get_health(self.port)
+        get_health(self.port)
 
     def prepare(self) -> None:
         """Write what it reads at its start."""
@@ -123,6 +124,10 @@ class Part:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
+        if self.process:
+            # Of one that was killed, workers may be left that hold the port.
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.prepare()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -133,6 +138,7 @@ class Part:
                 stdout=log,
                 stderr=log,
                 preexec_fn=_die_with_parent,
+                start_new_session=True,
             )
         wait_until(self.answers, self.process, self.name)
 

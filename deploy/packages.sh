@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install what the tests on real servers need, where that is possible; say what is missing where not.
+# Install what the tests on real servers need, or only what the native stack needs (`packages.sh stack`),
+# where that is possible; say what is missing where not.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 packages=
@@ -8,10 +9,12 @@ need() { command -v "$1" >/dev/null || packages="$packages $2"; }
 need mariadbd mariadb-server
 need redis-server redis-server
 need nginx nginx
-need node nodejs
-need npm npm
-need openssl openssl
 need pgrep procps
+if [ "${1:-}" != stack ]; then
+    need node nodejs
+    need npm npm
+    need openssl openssl
+fi
 
 [ -n "$packages" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -31,5 +34,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     }
     rm "$log"
 else
-    echo "Missing:$packages (tests that need them are skipped)" >&2
+    echo "Missing:$packages" >&2
+    [ "${1:-}" != stack ] || { echo "Install them: sudo apt-get install$packages" >&2; exit 1; }
+    echo "Tests that need them are skipped" >&2
 fi

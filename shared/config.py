@@ -36,6 +36,7 @@ def load(service_settings: Callable[[Env], dict[str, Any]]) -> dict[str, Any]:
         "JWT_ISSUER": env.str("JWT_ISSUER", "watermelondb-backend"),
         "JWT_PUBLIC_KEYS_FILE": env.path("JWT_PUBLIC_KEYS_FILE"),
         "LOG_LEVEL": env.log_level("LOG_LEVEL", logging.INFO),
+        "LOG_SQL": env.bool("LOG_SQL", False),
         "MAX_CONTENT_LENGTH": MAX_BODY_BYTES,
         "REDIS_URL": env.str("REDIS_URL", ""),
         "TRUSTED_PROXIES": env.int("TRUSTED_PROXIES", 1, validate=validate.Range(min=0)),

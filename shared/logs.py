@@ -46,6 +46,11 @@ def init_app(app: Flask) -> None:
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(app.config["LOG_LEVEL"])
 
+    if app.config["LOG_SQL"]:
+        statements = logging.getLogger("sqlalchemy.engine.Engine")
+        statements.handlers, statements.propagate = [handler], False
+        statements.setLevel(logging.INFO)
+
     @app.before_request
     def begin() -> None:
         g.started = time.perf_counter()
