@@ -4,6 +4,10 @@ import signal
 from typing import Any
 
 worker_class = "gthread"
+#: Its own words only when something is wrong: requests are logged by the services.
+loglevel = "warning"
+#: Signals are enough to control it.
+control_socket_disable = True
 #: Threads of a process: requests wait for the database most of their time.
 threads = 8
 #: Longer than any keep-alive of nginx, so that a service never closes a connection that nginx uses.

@@ -367,7 +367,6 @@ class Service(Part):
             str(Path(sys.executable).parent / "gunicorn"),
             "--config=deploy/gunicorn.conf.py",
             f"--bind=127.0.0.1:{self.port}",
-            "--log-level=warning",
             f"services.{self.name}:create_app()",
         ]
 

@@ -62,7 +62,6 @@ def server() -> list[str]:
         "--config=deploy/gunicorn.conf.py",
         f"--bind={host}:{port}",
         "--workers=1",
-        "--log-level=warning",
         "deploy.embedded:create_app()",
     ]
 

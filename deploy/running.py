@@ -100,7 +100,16 @@ class Compose:
     def restart(self, *services: str) -> None:
         for service in services or SERVICES:
             stack.known(service)
-            run(*self.command, "kill", "--signal", "HUP", service)
+            listed = subprocess.run(
+                [*self.command, "ps", "--quiet", service],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for container in listed.stdout.split():
+                # Not `docker kill`: whatever its signal, Docker then takes the container for stopped
+                # by hand, and does not start it again after a crash.
+                run("docker", "exec", container, "sh", "-c", "kill -HUP 1")
 
     def logs(self) -> None:
         run(*self.command, "logs", "--follow", "--tail", "20")

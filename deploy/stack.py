@@ -28,6 +28,8 @@ DATABASE = "app"
 #: Nobody needs more on one machine, and a slip of the finger must not fill it with processes.
 MOST_INSTANCES = 16
 
+GATEWAY = ROOT / "gateway/gateway.env"
+
 Say = Callable[[str], None]
 
 
@@ -76,12 +78,7 @@ class Stack:
             port,
             self.ports(),
             self.logs / "gateway.log",
-            # What the environment says of the gateway goes before its defaults.
-            **{
-                n: os.environ[n]
-                for n in settings_file(ROOT / "gateway/gateway.env")
-                if n in os.environ
-            },
+            **gateway_settings(local),
         )
         #: When a part that ended may be started again.
         self.not_before: dict[Part, float] = {}
@@ -210,6 +207,13 @@ class Stack:
         """Stop everything, the front door first."""
         for part in reversed(self.parts()):
             part.stop()
+
+
+def gateway_settings(local: Path) -> dict[str, str]:
+    """What differs from gateway/gateway.env: `gateway.env` in `local`, or else the environment."""
+    own = local / "gateway.env"
+    given = {name: os.environ[name] for name in settings_file(GATEWAY) if name in os.environ}
+    return given | (settings_file(own) if own.exists() else {})
 
 
 def known(name: str) -> None:

@@ -60,7 +60,10 @@ def init_app(app: Flask) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.request_id
-        log.info(
+        # Whoever watches the process asks every few seconds.
+        is_probe = request.blueprint == "ops"
+        log.log(
+            logging.DEBUG if is_probe else logging.INFO,
             "request",
             extra={
                 "method": request.method,

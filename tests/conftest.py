@@ -39,10 +39,10 @@ if CI:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
-        choices=("embedded", "native", "mysql"),
+        choices=("embedded", "native", "mysql", "compose"),
         default="embedded",
         help="embedded: SQLite, no Redis (default); native: private MariaDB and Redis; "
-        "mysql: the same with Oracle's MySQL, by TLS",
+        "mysql: the same with Oracle's MySQL, by TLS; compose: what make up starts",
     )
 
 
@@ -88,7 +88,7 @@ def directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest, directory: Path) -> Iterator[Backend]:
     name = request.config.getoption("--backend")
-    if name == "embedded":
+    if name in ("embedded", "compose"):
         yield Backend(name, directory)
         return
     if name == "mysql" and not native.MySQL.unpacked.exists():

@@ -7,16 +7,17 @@ import pytest
 
 from tests import watermelon
 from tests.conftest import Backend, lacking
-from tests.stack.servers import Embedded, Stack
+from tests.stack.servers import Compose, Embedded, Server, Stack
 
 
 @pytest.fixture(scope="session")
-def server(
-    backend: Backend, environ: dict[str, str], directory: Path
-) -> Iterator[Embedded | Stack]:
-    """`make run` on the embedded backend, the services behind nginx on the native one."""
-    server: Embedded | Stack
-    if backend.database:
+def server(backend: Backend, environ: dict[str, str], directory: Path) -> Iterator[Server]:
+    """`make run` on the embedded backend, what `make up` starts on compose, else the services behind
+    nginx."""
+    server: Server
+    if backend.name == "compose":
+        server = Compose(directory / "server")
+    elif backend.database:
         server = Stack(directory / "server", environ, backend.database)
     else:
         server = Embedded(directory / "server", environ)
@@ -35,7 +36,7 @@ def watermelon_installed() -> None:
 
 
 @pytest.fixture
-def devices(server: Embedded | Stack) -> Iterator[watermelon.Devices]:
+def devices(server: Server) -> Iterator[watermelon.Devices]:
     """A Node process for real devices, which must have nothing to complain of at the end."""
     devices = watermelon.Devices(server.url)
     yield devices

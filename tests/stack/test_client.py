@@ -8,8 +8,8 @@ import pytest
 
 from tests.api import PASSWORD, new_email
 from tests.conftest import CI
-from tests.stack.servers import fetch
-from tests.stack.test_watermelon import Server, synced, task
+from tests.stack.servers import Server, fetch
+from tests.stack.test_watermelon import synced, task
 from tests.watermelon import Devices, WatermelonDevice
 
 

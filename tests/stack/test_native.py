@@ -6,10 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from deploy import native, stack
 from tests.api import Device, assert_problem, project, task, wire
 from tests.conftest import Backend
 from tests.stack.http_api import HttpApi
+from tests.stack.load import eventually, load
 from tests.stack.servers import NO_LIMITS, ROOT
 
 
@@ -69,49 +67,6 @@ def checkout(backend: Backend, directory: Path) -> Iterator[Checkout]:
 @pytest.fixture
 def device(checkout: Checkout) -> Device:
     return checkout.api.register()
-
-
-def eventually(holds: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            if found := holds():
-                return found
-        except (OSError, AssertionError):
-            pass
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.05)
-
-
-@contextmanager
-def load(device: Device) -> Iterator[list[int]]:
-    """Pull and push without pause from four threads; the statuses of all answers, 0 for none."""
-    statuses: list[int] = []
-    done = threading.Event()
-
-    def work() -> None:
-        own = Device(device.api, device.email, device.tokens)
-        while not done.is_set():
-            for call in (
-                lambda: own.pull_raw(1),
-                lambda: own.push_raw({"projects": {"created": [wire(project())]}}),
-                lambda: own.api.get("/users/me", token=own.token),
-                lambda: own.api.get("/auth/sessions", token=own.token),
-            ):
-                try:
-                    statuses.append(call().status_code)
-                except OSError:
-                    statuses.append(0)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield statuses
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
 
 
 def test_up_again_changes_nothing(checkout: Checkout, device: Device) -> None:

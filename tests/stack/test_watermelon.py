@@ -3,10 +3,9 @@
 from typing import Any
 
 from tests.api import PASSWORD, new_email
-from tests.stack.servers import Embedded, Stack, fetch
+from tests.stack.servers import Server, fetch
 from tests.watermelon import Devices, WatermelonDevice
 
-Server = Embedded | Stack
 Rows = dict[str, dict[str, dict[str, Any]]]
 
 

@@ -1,0 +1,12 @@
+#!/bin/sh
+# `make test-compose`: with the machine's Docker engine, or where none runs, on Debian as root, with one
+# of our own and stand-ins for the official images.
+set -eu
+engine=/tmp/compose-engine
+if ! docker compose version >/dev/null 2>&1 || ! docker info >/dev/null 2>&1; then
+    environment=$(tests/compose/engine.sh "$engine")
+    eval "$environment"
+    trap 'tests/compose/engine.sh stop "$engine"' EXIT
+fi
+.local/venv/bin/pytest --backend=compose tests/stack/test_compose.py \
+    tests/stack/test_watermelon.py tests/stack/test_client.py

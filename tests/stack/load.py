@@ -1,0 +1,53 @@
+"""Requests without pause, and waiting for what must come true."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.api import Device, project, wire
+
+
+@contextmanager
+def load(device: Device) -> Iterator[list[int]]:
+    """Pull and push without pause from four threads; the statuses of all answers, 0 for none."""
+    statuses: list[int] = []
+    done = threading.Event()
+
+    def work() -> None:
+        own = Device(device.api, device.email, device.tokens)
+        while not done.is_set():
+            for call in (
+                lambda: own.pull_raw(1),
+                lambda: own.push_raw({"projects": {"created": [wire(project())]}}),
+                lambda: own.api.get("/users/me", token=own.token),
+                lambda: own.api.get("/auth/sessions", token=own.token),
+            ):
+                try:
+                    statuses.append(call().status_code)
+                except OSError:
+                    statuses.append(0)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield statuses
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+def eventually(holds: Callable[[], Any]) -> Any:
+    """What `holds` returns, once that is true and no error."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            if found := holds():
+                return found
+        except (OSError, AssertionError):
+            pass
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
