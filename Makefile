@@ -76,6 +76,7 @@ lint: $(VENV)/.dev  ## Check format, style, types and the import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m deploy.lint_migrations
 
 format: $(VENV)/.dev  ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .

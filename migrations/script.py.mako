@@ -1,4 +1,7 @@
-"""${message}"""
+<%
+import pathlib, tomllib
+version = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]["version"]
+%>"""${message}"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -7,6 +10,7 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
+release = ${repr(version)}
 
 
 def upgrade() -> None:

@@ -11,7 +11,8 @@ if [ "$1" = stop ]; then
     exit 0
 fi
 dir=$1
-mkdir -p "$dir/config/cli-plugins" "$dir/apt"
+mkdir -p "$dir/config/cli-plugins"
+here=$(cd "$(dirname "$0")" && pwd)
 export DEBIAN_FRONTEND=noninteractive DOCKER_HOST="unix://$dir/socket" DOCKER_CONFIG="$dir/config"
 uri=$(sed -n 's/^URIs: *//p' /etc/apt/sources.list.d/debian.sources 2>/dev/null | head -n 1)
 [ -n "$uri" ] || uri=$(sed -n 's/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*main.*/\2/p' /etc/apt/sources.list | head -n 1)
@@ -25,18 +26,8 @@ done
 
 if [ ! -e "$dir/config/cli-plugins/docker-compose" ]; then
     say "Unpacking compose and buildx"
-    apt="$dir/apt"
-    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/parts" "$apt/state" "$apt/unpacked"
-    : >"$apt/status"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri sid main" >"$apt/sources.list"
-    options="-o Dir::State::Lists=$apt/lists -o Dir::State::status=$apt/status \
-        -o Dir::Etc::sourcelist=$apt/sources.list -o Dir::Etc::sourceparts=$apt/parts \
-        -o Dir::Etc::preferencesparts=$apt/parts -o Dir::Cache=$apt/cache -o Dir::State=$apt/state \
-        -o APT::Sandbox::User=root"
-    # shellcheck disable=SC2086
-    (cd "$apt" && apt-get $options update && apt-get $options download docker-compose docker-buildx) >&2
-    for package in "$apt"/*.deb; do dpkg-deb -x "$package" "$apt/unpacked"; done
-    cp "$apt"/unpacked/usr/libexec/docker/cli-plugins/* "$dir/config/cli-plugins/"
+    "$here/../../deploy/unstable.sh" "$dir/unpacked" docker-compose docker-buildx
+    cp "$dir"/unpacked/usr/libexec/docker/cli-plugins/* "$dir/config/cli-plugins/"
 fi
 
 if ! docker info >/dev/null 2>&1; then
@@ -64,7 +55,6 @@ stand_in() {
     rm "$tar"
 }
 
-here=$(cd "$(dirname "$0")" && pwd)
 stand_in python:3.11-slim bookworm python3,python3-venv,python3-pip '[]' \
     --customize-hook='ln -s python3 "$1/usr/bin/python"' \
     --customize-hook='copy-in /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs'
