@@ -7,7 +7,7 @@ T ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help run up-native down-native up down admin scale restart logs backup restore purge keys \
-	test test-mysql test-compose lint format migration lock clean
+	test test-mysql test-cluster test-compose lint format migration lock clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ test-mysql: $(VENV)/.dev  ## Run all tests on Oracle's MySQL instead of MariaDB
 	@deploy/packages.sh
 	@deploy/mysql.sh .local/mysql
 	@$(BIN)/pytest --backend=mysql $(T)
+
+test-cluster: $(VENV)/.dev  ## Run all tests on three Galera nodes and a Redis Cluster
+	@deploy/packages.sh cluster
+	@$(BIN)/pytest --backend=cluster $(T)
 
 test-compose: $(VENV)/.dev  ## Build and start the images and run the client's tests against them
 	@tests/compose/run.sh

@@ -186,7 +186,9 @@ class MariaDB(Part):
         passwords: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(directory, port, log)
-        self.passwords = passwords or defaultdict(lambda: secrets.token_hex(16))
+        # An empty one that fills itself is a good one.
+        made = defaultdict[str, str](lambda: secrets.token_hex(16))
+        self.passwords: Mapping[str, str] = made if passwords is None else passwords
 
     @property
     def is_installed(self) -> bool:

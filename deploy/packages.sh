@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install what the tests on real servers need, or only what the native stack needs (`packages.sh stack`),
+# Install what the tests on real servers need, or only what the native stack needs (`packages.sh stack`)
+# or also what clusters need (`packages.sh cluster`),
 # where that is possible; say what is missing where not.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
@@ -10,6 +11,10 @@ need mariadbd mariadb-server
 need redis-server redis-server
 need nginx nginx
 need pgrep procps
+if [ "${1:-}" = cluster ]; then
+    [ -e /usr/lib/galera/libgalera_smm.so ] || packages="$packages galera-4"
+    need rsync rsync
+fi
 if [ "${1:-}" != stack ]; then
     need node nodejs
     need npm npm

@@ -3,12 +3,14 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from flask import Flask, current_app
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.cluster import RedisCluster
+from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 
 log = logging.getLogger(__name__)
@@ -27,28 +29,35 @@ end
 
 
 class Cache:
-    """One app's connection to Redis, or to none when `url` is empty."""
+    """One app's connection to Redis or a Redis Cluster, or to none when `url` is empty.
+
+    `redis://…`, or `rediss://…` for TLS; `redis+cluster://…` and `rediss+cluster://…` name any node
+    of a cluster.
+    """
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self.paused_until = 0.0
-        self.redis = (
-            Redis.from_url(
-                url,
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),
-            )
-            if url
-            else None
+
+    @cached_property
+    def redis(self) -> Any:
+        """The client. That of a cluster asks a node for the others, and so can fail."""
+        scheme, is_cluster, rest = self.url.partition("+cluster")
+        client: Any = RedisCluster if is_cluster else Redis
+        return client.from_url(
+            scheme + rest,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
         )
 
-    def attempt(self, command: Callable[[Redis], Any]) -> Any:
+    def attempt(self, command: Callable[[Any], Any]) -> Any:
         """What `command` returns, or None when Redis is absent, paused or fails."""
-        if self.redis is None or time.monotonic() < self.paused_until:
+        if not self.url or time.monotonic() < self.paused_until:
             return None
         try:
             return command(self.redis)
-        except RedisError as error:
+        except (RedisError, RedisClusterException) as error:
             self.paused_until = time.monotonic() + PAUSE_S
             log.warning("cache_failed", extra={"cause": type(error).__name__})
             return None
@@ -59,7 +68,7 @@ def init_app(app: Flask) -> None:
     app.extensions["cache"] = Cache(app.config["REDIS_URL"])
 
 
-def _attempt(command: Callable[[Redis], Any]) -> Any:
+def _attempt(command: Callable[[Any], Any]) -> Any:
     return current_app.extensions["cache"].attempt(command)
 
 
@@ -97,6 +106,6 @@ def raise_to(key: str, value: int, seconds: int) -> None:
 
 def state() -> str:
     """`up`, `down`, or `off` when none is configured."""
-    if current_app.extensions["cache"].redis is None:
+    if not current_app.extensions["cache"].url:
         return "off"
     return "up" if _attempt(lambda redis: redis.ping()) else "down"

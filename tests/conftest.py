@@ -22,6 +22,7 @@ from deploy import embedded, native
 from deploy.keys import make_keys
 from tests.api import PASSWORD, Api, Device
 from tests.clock import Clock
+from tests.clusters import GALERA, Galera, RedisCluster
 
 ROOT = Path(__file__).parent.parent
 #: A token, a password hash, a private key, the tests' password, an e-mail.
@@ -39,10 +40,11 @@ if CI:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
-        choices=("embedded", "native", "mysql", "compose"),
+        choices=("embedded", "native", "mysql", "compose", "cluster"),
         default="embedded",
         help="embedded: SQLite, no Redis (default); native: private MariaDB and Redis; "
-        "mysql: the same with Oracle's MySQL, by TLS; compose: what make up starts",
+        "mysql: the same with Oracle's MySQL, by TLS; compose: what make up starts; "
+        "cluster: three Galera nodes and a Redis Cluster",
     )
 
 
@@ -60,7 +62,9 @@ class Backend:
     name: str
     directory: Path
     database: native.MariaDB | None = None
-    redis: native.RedisServer | None = None
+    redis: native.RedisServer | RedisCluster | None = None
+    #: Of a cluster: the nodes besides `database`, which take writes like it.
+    others: tuple[native.MariaDB, ...] = ()
 
     def new_database(self, name: str) -> tuple[str, str]:
         """URLs of an empty database of its own: for migrations, and for the services."""
@@ -95,6 +99,9 @@ def backend(request: pytest.FixtureRequest, directory: Path) -> Iterator[Backend
         lacking("MySQL (make test-mysql unpacks it)")
     if missing := native.missing_programs():
         lacking(", ".join(missing))
+    if name == "cluster":
+        yield from clusters(directory)
+        return
     kind = native.MySQL if name == "mysql" else native.MariaDB
     database = kind(directory / "database", native.free_port())
     redis = native.RedisServer(directory / "redis", native.free_port())
@@ -106,6 +113,21 @@ def backend(request: pytest.FixtureRequest, directory: Path) -> Iterator[Backend
     finally:
         redis.stop()
         database.stop()
+
+
+def clusters(directory: Path) -> Iterator[Backend]:
+    """The cluster backend."""
+    if not GALERA.exists():
+        lacking("galera-4 (make test-cluster installs it)")
+    galera, cache = Galera(directory / "galera"), RedisCluster(directory / "redis")
+    try:
+        galera.start()
+        cache.start()
+        first, *others = galera.nodes
+        yield Backend("cluster", directory, first, cache, tuple(others))
+    finally:
+        cache.stop()
+        galera.stop()
 
 
 def alembic(url: str, *arguments: str) -> None:

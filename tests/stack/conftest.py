@@ -18,7 +18,7 @@ def server(backend: Backend, environ: dict[str, str], directory: Path) -> Iterat
     if backend.name == "compose":
         server = Compose(directory / "server")
     elif backend.database:
-        server = Stack(directory / "server", environ, backend.database)
+        server = Stack(directory / "server", environ, backend.database, backend.others)
     else:
         server = Embedded(directory / "server", environ)
     try:

@@ -13,7 +13,6 @@ from typing import Any
 
 from deploy import native
 from deploy.grants import grant
-from deploy.native import DATABASE_USERS
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -61,33 +60,41 @@ class Embedded:
 
 
 class Stack:
-    """Three services, each a process group of its own, behind nginx."""
+    """Three services, each a process group of its own, behind nginx.
 
-    def __init__(self, directory: Path, environ: dict[str, str], database: native.MariaDB) -> None:
+    On a cluster, sync runs once for each database node: pushes go to all of them at once.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        environ: dict[str, str],
+        database: native.MariaDB,
+        others: tuple[native.MariaDB, ...] = (),
+    ) -> None:
         self.directory = directory
         directory.mkdir()
         grant(database.url("migrate", "app"))
-        urls = {user: {"DATABASE_URL": database.url(user, "app")} for user in DATABASE_USERS}
         settings = environ | {"TRUSTED_PROXIES": "1", "WEB_CONCURRENCY": "2"}
-        self.services = {
-            name: native.Service(
-                name, native.free_port(), settings | urls[name], directory / f"{name}.log"
-            )
-            for name in ("auth", "users", "sync")
-        }
-        ports = {name: [s.port] for name, s in self.services.items()}
+
+        def service(name: str, node: native.MariaDB) -> native.Service:
+            own = settings | {"DATABASE_URL": node.url(name, "app")}
+            return native.Service(name, native.free_port(), own, directory / f"{name}.log")
+
+        self.services = {name: service(name, database) for name in ("auth", "users", "sync")}
+        self.more = [service("sync", node) for node in others]
+        ports = {name: [one.port] for name, one in self.services.items()}
+        ports["sync"] += [one.port for one in self.more]
         self.gateway = native.Gateway(directory / "gateway", native.free_port(), ports, **NO_LIMITS)
         self.url = f"http://127.0.0.1:{self.gateway.port}/v1"
 
     def start(self) -> None:
-        for service in self.services.values():
-            service.start()
-        self.gateway.start()
+        for part in (*self.services.values(), *self.more, self.gateway):
+            part.start()
 
     def stop(self) -> None:
-        self.gateway.stop()
-        for service in self.services.values():
-            service.stop()
+        for part in (self.gateway, *self.more, *self.services.values()):
+            part.stop()
 
 
 class Compose:
