@@ -1,13 +1,16 @@
 """The only place that builds a Flask application."""
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from environs import Env
+from environs import Env, EnvValidationError
 from flask import Blueprint, Flask, Response
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shared import bearer, cache, config, db, logs, ops, problems
+
+CANNOT_START = 3
 
 
 def create_service(
@@ -18,7 +21,15 @@ def create_service(
 ) -> Flask:
     """Build the WSGI application of one service; a test may override single settings."""
     app = Flask(f"services.{name}", static_folder=None)
-    app.config.from_mapping(config.load(service_settings) | overrides)
+    try:
+        app.config.from_mapping(config.load(service_settings) | overrides)
+    except EnvValidationError as error:
+        faults = " ".join(
+            f"{name}: {' '.join(said)}" for name, said in error.error_messages.items()
+        )
+        sys.stderr.write(f"The {name} service cannot start. {faults}\n")
+        # gunicorn gives up when a worker ends with this, and does not try again for ever.
+        sys.exit(CANNOT_START)
     # Bodies read as API.md writes them; `sort_keys` is there for caches, which must not keep ours.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False

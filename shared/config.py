@@ -1,10 +1,15 @@
 """Settings common to all services, read from the environment (`.env.example` lists them)."""
 
 import logging
+import os
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from environs import Env, validate
+from environs import Env, ValidationError, validate
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 #: A push may carry a long time offline; the gateway refuses what is larger (API.md, "Gateway").
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -27,18 +32,38 @@ def load_passwords(env: Env) -> dict[str, Any]:
     }
 
 
+def database_url(value: str) -> None:
+    """Refuse what names no database."""
+    try:
+        make_url(value)
+    except ArgumentError as error:
+        raise ValidationError("Not a URL of SQLAlchemy.") from error
+
+
+def redis_url(value: str) -> None:
+    """Refuse what names no Redis; empty is none."""
+    if value and not re.match(r"rediss?(\+cluster)?://", value):
+        raise ValidationError("Must begin with redis://, rediss:// or the same with +cluster.")
+
+
+def readable(path: Path) -> None:
+    """Refuse a file that cannot be read."""
+    if not os.access(path, os.R_OK) or not path.is_file():
+        raise ValidationError("No file that can be read.")
+
+
 def load(service_settings: Callable[[Env], dict[str, Any]]) -> dict[str, Any]:
     """Read all settings; raise one `EnvValidationError` that names every missing or wrong one."""
     env = Env(eager=False)
     settings = {
-        "DATABASE_URL": env.str("DATABASE_URL", validate=validate.Length(min=1)),
+        "DATABASE_URL": env.str("DATABASE_URL", validate=database_url),
         "JWT_AUDIENCE": env.str("JWT_AUDIENCE", "watermelondb-backend"),
         "JWT_ISSUER": env.str("JWT_ISSUER", "watermelondb-backend"),
-        "JWT_PUBLIC_KEYS_FILE": env.path("JWT_PUBLIC_KEYS_FILE"),
+        "JWT_PUBLIC_KEYS_FILE": env.path("JWT_PUBLIC_KEYS_FILE", validate=readable),
         "LOG_LEVEL": env.log_level("LOG_LEVEL", logging.INFO),
         "LOG_SQL": env.bool("LOG_SQL", False),
         "MAX_CONTENT_LENGTH": MAX_BODY_BYTES,
-        "REDIS_URL": env.str("REDIS_URL", ""),
+        "REDIS_URL": env.str("REDIS_URL", "", validate=redis_url),
         "TRUSTED_PROXIES": env.int("TRUSTED_PROXIES", 1, validate=validate.Range(min=0)),
     } | service_settings(env)
     env.seal()

@@ -4,7 +4,7 @@ from typing import Any
 
 from environs import Env, validate
 
-from shared.config import load_passwords
+from shared.config import load_passwords, readable
 
 POSITIVE = validate.Range(min=1)
 
@@ -13,7 +13,7 @@ def load(env: Env) -> dict[str, Any]:
     """Read them."""
     return load_passwords(env) | {
         "ACCESS_TOKEN_SECONDS": env.int("ACCESS_TOKEN_SECONDS", 15 * 60, validate=POSITIVE),
-        "JWT_PRIVATE_KEY_FILE": env.path("JWT_PRIVATE_KEY_FILE"),
+        "JWT_PRIVATE_KEY_FILE": env.path("JWT_PRIVATE_KEY_FILE", validate=readable),
         "REFRESH_REPEAT_SECONDS": env.int("REFRESH_REPEAT_SECONDS", 30, validate=POSITIVE),
         "REFRESH_TOKEN_SECONDS": env.int(
             "REFRESH_TOKEN_SECONDS", 7 * 24 * 60 * 60, validate=POSITIVE
