@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from environs import Env, EnvValidationError
 from flask import Blueprint, Flask, Response
@@ -24,9 +24,8 @@ def create_service(
     try:
         app.config.from_mapping(config.load(service_settings) | overrides)
     except EnvValidationError as error:
-        faults = " ".join(
-            f"{name}: {' '.join(said)}" for name, said in error.error_messages.items()
-        )
+        messages = cast("dict[str, list[str]]", error.error_messages)
+        faults = " ".join(f"{setting}: {' '.join(said)}" for setting, said in messages.items())
         sys.stderr.write(f"The {name} service cannot start. {faults}\n")
         # gunicorn gives up when a worker ends with this, and does not try again for ever.
         sys.exit(CANNOT_START)
