@@ -93,13 +93,16 @@ class Galera:
 class RedisNode(RedisServer):
     """One server of the cluster."""
 
+    def __init__(self, directory: Path, password: str | None = None) -> None:
+        super().__init__(directory, free_port(), password=password)
+        self.bus_port = free_port()
+
     def command(self) -> list[str]:
         """Redis in cluster mode."""
-        bus = free_port()
         return [
             *super().command(),
             *("--cluster-enabled", "yes", "--cluster-node-timeout", "2000"),
-            *("--cluster-port", str(bus), "--masterauth", self.password),
+            *("--cluster-port", str(self.bus_port), "--masterauth", self.password),
         ]
 
 
@@ -109,11 +112,10 @@ class RedisCluster:
     def __init__(self, directory: Path) -> None:
         directory.mkdir()
         directory.chmod(0o755)
-        first = RedisNode(directory / "r0", free_port())
+        first = RedisNode(directory / "r0")
         self.password = first.password
-        self.nodes = [first] + [
-            RedisNode(directory / f"r{n}", free_port(), password=self.password) for n in range(1, 6)
-        ]
+        self.is_founded = False
+        self.nodes = [first] + [RedisNode(directory / f"r{n}", self.password) for n in range(1, 6)]
 
     @property
     def url(self) -> str:
@@ -128,6 +130,14 @@ class RedisCluster:
         """Start the servers, make them a cluster, and wait until every replica follows."""
         for node in self.nodes:
             node.start()
+        if not self.is_founded:
+            self.found()
+        deadline = time.monotonic() + 30
+        while sum(self.follows(node) for node in self.nodes) < 3 or not self.serves():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    def found(self) -> None:
         addresses = [f"127.0.0.1:{node.port}" for node in self.nodes]
         subprocess.run(
             [
@@ -138,10 +148,7 @@ class RedisCluster:
             check=True,
             capture_output=True,
         )
-        deadline = time.monotonic() + 30
-        while sum(self.follows(node) for node in self.nodes) < 3 or not self.serves():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        self.is_founded = True
 
     def serves(self) -> bool:
         try:

@@ -46,11 +46,15 @@ ENDINGS: dict[str, Ending] = {
 def redis_that(request: pytest.FixtureRequest, backend: Backend) -> Iterator[Callable[[], None]]:
     """Brings Redis into a state; puts it right again afterwards."""
     redis = backend.redis
-    if redis is None or redis.process is None:
+    if redis is None:
         if request.param != "gone":
             pytest.skip("the embedded backend has no Redis, ever")
         yield lambda: None
         return
+
+    def signal_all(number: int) -> None:
+        for node in getattr(redis, "nodes", [redis]):
+            node.process.send_signal(number)
 
     def restart() -> None:
         redis.stop()
@@ -60,12 +64,12 @@ def redis_that(request: pytest.FixtureRequest, backend: Backend) -> Iterator[Cal
         "up": lambda: None,
         "flushed": lambda: redis.client().flushall(),
         "restarted": restart,
-        "hanging": lambda: redis.process.send_signal(signal.SIGSTOP),
+        "hanging": lambda: signal_all(signal.SIGSTOP),
         "gone": redis.stop,
     }
     yield lambda: states[request.param]() and None
     if request.param == "hanging":
-        redis.process.send_signal(signal.SIGCONT)
+        signal_all(signal.SIGCONT)
     elif request.param == "gone":
         redis.start()
 

@@ -29,10 +29,19 @@ class Answer:
 class HttpApi(Api):
     """Calls a server."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience: int = 0) -> None:
         self.url = urlsplit(url)
+        #: How often a call is made again that got 503, as an app does.
+        self.patience = patience
 
-    def call(
+    def call(self, method: str, path: str, body: Any = None, **kwargs: Any) -> Any:
+        for _ in range(self.patience):
+            answer = self.call_once(method, path, body, **kwargs)
+            if answer.status_code != 503:
+                return answer
+        return self.call_once(method, path, body, **kwargs)
+
+    def call_once(
         self, method: str, path: str, body: Any = None, *, token: str | None = None, **kwargs: Any
     ) -> Any:
         assert self.url.hostname

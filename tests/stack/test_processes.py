@@ -19,7 +19,9 @@ from tests.sync import test_concurrency
 @pytest.fixture
 def device(server: Embedded | Stack) -> Device:
     """A device whose calls are spread over the server's processes."""
-    return HttpApi(server.url).register()
+    # On a cluster, a long push may lose to short ones on other nodes until its attempts are used up.
+    patience = 20 if isinstance(server, Stack) and server.more else 0
+    return HttpApi(server.url, patience).register()
 
 
 def workers(server: Embedded | Stack) -> list[int]:
@@ -93,6 +95,8 @@ def test_a_push_that_is_killed_is_applied_whole_or_not_at_all(
 def test_a_first_sync_of_a_hundred_thousand_records_keeps_memory_flat(
     server: Embedded | Stack, device: Device
 ) -> None:
+    if isinstance(server, Stack) and server.more:
+        pytest.skip("measured on one instance")
     owners = [project() for _ in range(10)]
     device.push(projects={"created": owners})
     for owner in owners:
