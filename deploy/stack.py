@@ -66,7 +66,7 @@ class Stack:
         if not (keys / PRIVATE_KEY).exists():
             make_keys(keys)
         self.settings = {
-            **settings,
+            **{name: os.environ.get(name, value) for name, value in settings.items()},
             "REDIS_URL": self.redis.url,
             "JWT_PUBLIC_KEYS_FILE": str(keys / PUBLIC_KEYS),
             "TRUSTED_PROXIES": "1",
