@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run up-native down-native up down admin scale restart logs backup restore purge keys \
+.PHONY: help run up-native down-native up up-monitoring down admin scale restart logs backup restore purge keys \
 	test test-mysql test-cluster test-compose lint format migration lock clean
 
 help:  ## Show this list
@@ -26,6 +26,9 @@ down-native: $(VENV)/.runtime  ## Stop it; the data stays
 
 up:  ## Start the whole stack in Docker: MySQL, Redis, services, nginx
 	@deploy/compose.sh up
+
+up-monitoring:  ## Add Prometheus and Grafana to it
+	@deploy/compose.sh monitoring
 
 down:  ## Stop it; the data stays
 	@deploy/compose.sh down

@@ -1,5 +1,5 @@
 #!/bin/sh
-# `make up` and `make down`: the stack in Docker, with passwords that are made on the first start.
+# `make up`, `make up-monitoring` and `make down`: the stack in Docker, with passwords that are made on the first start.
 set -eu
 secrets=.local/secrets.env
 if [ ! -e "$secrets" ]; then
@@ -23,5 +23,9 @@ up)
     echo "Ready: http://localhost:${PORT:-8080}/v1"
     echo "Next: make logs, make admin EMAIL=you@example.com, make scale SERVICE=sync N=3; make down stops it."
     ;;
-down) $compose down ;;
+monitoring)
+    $compose --profile monitoring up --detach prometheus grafana
+    echo "Prometheus: http://localhost:${PROMETHEUS_PORT:-9090}  Grafana: http://localhost:${GRAFANA_PORT:-3000}"
+    ;;
+down) $compose --profile monitoring down ;;
 esac

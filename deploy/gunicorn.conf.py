@@ -1,6 +1,9 @@
 """gunicorn's settings for every service. Processes: `WEB_CONCURRENCY`; address: `--bind`."""
 
+import os
+import shutil
 import signal
+import tempfile
 from typing import Any
 
 worker_class = "gthread"
@@ -16,6 +19,41 @@ keepalive = 75
 graceful_timeout = 30
 #: Heartbeats go to memory: a slow disk must not look like a hung worker.
 worker_tmp_dir = "/dev/shm"
+
+
+#: Where the processes of a service put their counts together; only the one that made it removes it.
+os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="metrics-"))
+
+#: Its own words in the form of all others.
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "class": "pythonjsonlogger.json.JsonFormatter",
+            "format": "%(levelname)s %(name)s %(message)s",
+            "rename_fields": {"levelname": "level", "name": "service", "message": "event"},
+            "timestamp": "time",
+        }
+    },
+    "handlers": {
+        "out": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"}
+    },
+    "root": {"level": "WARNING", "handlers": []},
+    "loggers": {"gunicorn.error": {"level": "WARNING", "handlers": ["out"], "propagate": False}},
+}
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Let what a dead process was doing be counted no longer."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(_server: Any) -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
 
 
 def post_worker_init(_worker: Any) -> None:

@@ -32,6 +32,7 @@ def main(command: list[str]) -> None:
         REDIS_URL="",
         TRUSTED_PROXIES="0",
     )
+    os.environ.setdefault("LOG_TEXT", "true")
     subprocess.run([BINARIES / "alembic", "upgrade", "head"], check=True)
     program, *arguments = command or server()
     os.execv(BINARIES / program, [program, *arguments])

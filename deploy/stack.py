@@ -7,6 +7,7 @@ what ends, and listens on a socket for the other commands: `scale SERVICE N`, `r
 
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -114,6 +115,24 @@ class Stack:
         self.say("Starting Redis, the services and the gateway")
         for part in self.parts()[1:]:
             part.start()
+        self.name_targets()
+
+    def name_targets(self) -> None:
+        """Tell a Prometheus that runs with `prometheus.yml` beside them where the instances are."""
+        targets = [
+            {"targets": [f"127.0.0.1:{port}"], "labels": {"service": name}}
+            for name, ports in self.ports().items()
+            for port in ports
+        ]
+        monitoring = ROOT / "deploy/monitoring"
+        text = (monitoring / "prometheus.yml").read_text()
+        text = re.sub("dns_sd_configs: .*", "file_sd_configs: [{files: [targets.json]}]", text)
+        for name, content in (
+            ("targets.json", json.dumps(targets)),
+            ("prometheus.yml", text),
+            ("alerts.yml", (monitoring / "alerts.yml").read_text()),
+        ):
+            (self.directory / name).write_text(content)
 
     def migrate(self) -> None:
         """Bring the tables and the rights to the present version."""
@@ -161,6 +180,7 @@ class Stack:
         del some[number:]
         self.gateway.route(self.ports())
         self.gateway.reload()
+        self.name_targets()
         for old in superfluous:
             old.stop()
         return f"{name} runs {number} times"

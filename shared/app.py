@@ -8,7 +8,7 @@ from environs import Env, EnvValidationError
 from flask import Blueprint, Flask, Response
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from shared import bearer, cache, config, db, logs, ops, problems
+from shared import bearer, cache, config, db, logs, metrics, ops, problems, reports
 
 CANNOT_START = 3
 
@@ -33,7 +33,7 @@ def create_service(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    for plumbing in (logs, problems, db, cache, bearer, ops):
+    for plumbing in (logs, metrics, problems, db, cache, bearer, ops, reports):
         plumbing.init_app(app)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)

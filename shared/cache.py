@@ -13,6 +13,8 @@ from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 
+from shared import metrics
+
 log = logging.getLogger(__name__)
 
 #: A hanging Redis costs a request this much, once per pause, and nothing in between.
@@ -54,11 +56,14 @@ class Cache:
     def attempt(self, command: Callable[[Any], Any]) -> Any:
         """What `command` returns, or None when Redis is absent, paused or fails."""
         if not self.url or time.monotonic() < self.paused_until:
+            if self.url:
+                metrics.CACHE_PAUSED.inc()
             return None
         try:
             return command(self.redis)
         except (RedisError, RedisClusterException) as error:
             self.paused_until = time.monotonic() + PAUSE_S
+            metrics.CACHE_FAILURES.inc()
             log.warning("cache_failed", extra={"cause": type(error).__name__})
             return None
 
@@ -74,8 +79,10 @@ def _attempt(command: Callable[[Any], Any]) -> Any:
 
 def get(key: str) -> bytes | None:
     """The value under `key`, or None."""
-    value: bytes | None = _attempt(lambda redis: redis.get(key))
-    return value
+    value: bytes | None = _attempt(lambda redis: redis.get(key) or b"")
+    outcome = "failed" if value is None else "hit" if value else "miss"
+    metrics.CACHE.labels(outcome).inc()
+    return value or None
 
 
 def put(key: str, value: bytes, seconds: int) -> None:

@@ -62,8 +62,12 @@ def load(service_settings: Callable[[Env], dict[str, Any]]) -> dict[str, Any]:
         "JWT_PUBLIC_KEYS_FILE": env.path("JWT_PUBLIC_KEYS_FILE", validate=readable),
         "LOG_LEVEL": env.log_level("LOG_LEVEL", logging.INFO),
         "LOG_SQL": env.bool("LOG_SQL", False),
+        "LOG_TEXT": env.bool("LOG_TEXT", False),
         "MAX_CONTENT_LENGTH": MAX_BODY_BYTES,
         "REDIS_URL": env.str("REDIS_URL", "", validate=redis_url),
+        "SENTRY_DSN": env.str("SENTRY_DSN", ""),
+        "SLOW_SQL_MS": env.int("SLOW_SQL_MS", 1000, validate=validate.Range(min=0)),
+        "TRACES_URL": env.str("TRACES_URL", ""),
         "TRUSTED_PROXIES": env.int("TRUSTED_PROXIES", 1, validate=validate.Range(min=0)),
     } | service_settings(env)
     env.seal()

@@ -1,5 +1,6 @@
 """The database: engine options, transactions and the few statements that differ by engine."""
 
+import logging
 import random
 import sqlite3
 import time
@@ -9,11 +10,15 @@ from typing import Any, ParamSpec, TypeVar
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, CursorResult, Executable, MetaData, Table, event
+from sqlalchemy import Connection, CursorResult, Engine, Executable, MetaData, Table, event
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
+
+from shared import metrics
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,6 +65,7 @@ def init_app(app: Flask) -> None:
     db.init_app(app)
     with app.app_context():
         prepare(db.engine)
+        observe(db.engine, app.config["SLOW_SQL_MS"])
 
 
 def engine_options(url: URL) -> dict[str, Any]:
@@ -97,6 +103,35 @@ def prepare(engine: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def observe(engine: Engine, slow_ms: int) -> None:
+    """Time the statements of `engine`, log those that take `slow_ms`, and count its connections."""
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def before(
+        _connection: Any, _cursor: Any, _statement: str, _p: Any, context: Any, _m: Any
+    ) -> None:
+        context.began = time.perf_counter()
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def after(
+        _connection: Any, _cursor: Any, statement: str, _p: Any, context: Any, _m: Any
+    ) -> None:
+        seconds = time.perf_counter() - context.began
+        metrics.STATEMENT_SECONDS.observe(seconds)
+        if seconds * 1000 >= slow_ms:
+            # Without its values, which are somebody's data.
+            extra = {"statement": statement, "duration_ms": round(seconds * 1000, 1)}
+            log.warning("slow_statement", extra=extra)
+
+    @event.listens_for(engine, "checkout")
+    def checkout(*_: object) -> None:
+        metrics.CONNECTIONS.inc()
+
+    @event.listens_for(engine, "checkin")
+    def checkin(*_: object) -> None:
+        metrics.CONNECTIONS.dec()
+
+
 def transaction(work: Callable[P, T]) -> Callable[P, T]:
     """Run a use case in one transaction that writes, committed when it returns.
 
@@ -122,6 +157,8 @@ def transaction(work: Callable[P, T]) -> Callable[P, T]:
                 again = number in ROLLED_BACK or (number in CONNECTION_LOST and not committing)
                 if not again or attempt == ATTEMPTS:
                     raise
+                rolled_back = number in ROLLED_BACK
+                metrics.RETRIES.labels("rolled_back" if rolled_back else "connection_lost").inc()
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311
         raise AssertionError("unreachable")
 

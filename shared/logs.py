@@ -29,17 +29,37 @@ class RequestFields(logging.Filter):
         return True
 
 
+def json_formatter() -> logging.Formatter:
+    """One JSON object per event."""
+    return JsonFormatter(
+        "%(levelname)s %(message)s",
+        rename_fields={"levelname": "level", "message": "event"},
+        timestamp="time",
+    )
+
+
+class TextFormatter(logging.Formatter):
+    """The same for people: time, level, service, event and whatever else is said, in one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, with a traceback under it when there is one."""
+        extra = {name: value for name, value in vars(record).items() if name not in PLAIN}
+        service, request_id = extra.pop("service", "-"), extra.pop("request_id", None)
+        said = " ".join(f"{name}={value}" for name, value in extra.items())
+        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname:7} {service} "
+        line += f"{' '.join(record.getMessage().split())} {said}" + (f" [{request_id}]" if request_id else "")
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+#: What every record has.
+PLAIN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+
+
 def init_app(app: Flask) -> None:
     """Log as JSON, one line per request, and give every request an id."""
     handler = logging.StreamHandler(sys.stdout)
     handler.addFilter(RequestFields())
-    handler.setFormatter(
-        JsonFormatter(
-            "%(levelname)s %(message)s",
-            rename_fields={"levelname": "level", "message": "event"},
-            timestamp="time",
-        )
-    )
+    handler.setFormatter(TextFormatter() if app.config["LOG_TEXT"] else json_formatter())
     # One handler, on the loggers of this project: libraries keep their own.
     for name in ("services", "shared"):
         logger = logging.getLogger(name)

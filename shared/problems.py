@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
+from shared import metrics
 from shared.db import is_unavailable
 
 log = logging.getLogger(__name__)
@@ -152,6 +153,7 @@ def init_app(app: Flask) -> None:
     def on_database_error(error: DBAPIError | PoolTimeout) -> Response:
         if isinstance(error, PoolTimeout) or is_unavailable(error):
             # Without the traceback: the cause is outside, and a statement's values are secret.
+            metrics.UNAVAILABLE.inc()
             log.error("database_unavailable", extra={"cause": type(error).__name__})
             return to_response(Unavailable())
         return on_bug(error)

@@ -1,6 +1,6 @@
 """The synced tables and their columns, read off the models: the one whitelist of what travels."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Literal
@@ -62,6 +62,11 @@ class SyncedTable:
         """The names of `columns`."""
         return tuple(column.name for column in self.columns)
 
+    @cached_property
+    def known_names(self) -> frozenset[str]:
+        """Every name that a pushed record may have."""
+        return frozenset((*self.names, "id", "_status", "_changed"))
+
     @property
     def parent_column(self) -> str | None:
         """The column that names the owner."""
@@ -77,10 +82,14 @@ class SyncedTable:
         return self.sql.c.user_id == user_id
 
 
-def encode_rows(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[bytes]:
+def encode_rows(
+    connection: Connection,
+    query: Select[*tuple[Any, ...]],
+    count: Callable[[int], None] = lambda _rows: None,
+) -> Iterator[bytes]:
     """The rows of `query` as JSON, separated by commas: objects, or bare values of a lone column.
 
-    Only `BATCH` rows are in memory at a time.
+    Only `BATCH` rows are in memory at a time; `count` is told the number of each such batch.
     """
     rows = connection.execution_options(yield_per=BATCH).execute(query)
     alone = len(rows.keys()) == 1
@@ -89,6 +98,7 @@ def encode_rows(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iter
         yield separator
         entries = [row[0] for row in batch] if alone else [dict(row._mapping) for row in batch]
         yield orjson.dumps(entries)[1:-1]
+        count(len(entries))
         separator = b","
 
 

@@ -42,8 +42,9 @@ class Api:
             headers=headers,
             **kwargs,
         )
-        # Until it is read, a streamed answer holds its snapshot.
+        # Until it is read, a streamed answer holds its snapshot; a server closes what it has sent.
         response.get_data()
+        response.close()
         return response
 
     def get(self, path: str, **kwargs: Any) -> TestResponse:

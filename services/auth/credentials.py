@@ -5,7 +5,7 @@ import logging
 from sqlalchemy import select
 
 from services.auth.rotation import Grant, Lifetimes, open_session
-from shared import attempts
+from shared import attempts, metrics
 from shared.accounts import add_user
 from shared.db import db, transaction
 from shared.models import User
@@ -34,6 +34,7 @@ def register(
 ) -> tuple[User, Grant]:
     """Open an account and its first session. Raises `EmailTaken`."""
     user, grant = _register(email, hash_password(password), name, device_name, lifetimes)
+    metrics.REGISTRATIONS.inc()
     log.info("account_registered", extra={"user_id": user.id, "session_id": grant.session_id})
     return user, grant
 
@@ -55,7 +56,11 @@ def login(
     """
     email = email.strip().lower()
     with db.session.begin():
-        attempts.refuse_when_locked(email)
+        try:
+            attempts.refuse_when_locked(email)
+        except attempts.TooManyAttempts:
+            metrics.LOGINS.labels("refused").inc()
+            raise
         user = db.session.scalar(select(User).where(User.email == email))
     # Outside of any transaction: hashing is slow on purpose.
     if not verify_password(user.password if user else None, password) or user is None:
@@ -64,9 +69,11 @@ def login(
             "login_locked" if locked else "login_failed",
             extra={"email_hash": attempts.key(email), "user_id": user.id if user else None},
         )
+        metrics.LOGINS.labels("locked" if locked else "failed").inc()
         raise InvalidCredentials
     hashed = hash_password(password) if is_outdated(user.password) else None
     grant = _begin(email, user.id, user.password, hashed, device_name, lifetimes)
+    metrics.LOGINS.labels("succeeded").inc()
     log.info("login_succeeded", extra={"user_id": user.id, "session_id": grant.session_id})
     return user, grant
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from shared import metrics
 from shared.db import db, transaction
 from shared.models import Session
 from shared.now import now_ms
@@ -46,6 +47,8 @@ class Grant:
     refresh_jti: str
     issued_at: int
     expires_at: int
+    #: Whether the token was given out before.
+    is_repeat: bool = False
 
 
 def open_session(user_id: str, device_name: str | None, lifetimes: Lifetimes) -> Grant:
@@ -76,11 +79,14 @@ def rotate(user_id: str, session_id: str, jti: str, lifetimes: Lifetimes) -> Gra
     """
     grant, reused = _rotate(user_id, session_id, jti, lifetimes)
     if reused:
+        metrics.REFRESHES.labels("reused").inc()
         log.warning("refresh_reused", extra={"user_id": user_id, "session_id": session_id})
         # Only now, since the exception would have rolled the end of the session back.
         raise TokenReused
     if grant is None:
+        metrics.REFRESHES.labels("refused").inc()
         raise Unauthorized("The session of this token has ended.")
+    metrics.REFRESHES.labels("repeated" if grant.is_repeat else "rotated").inc()
     return grant
 
 
@@ -98,6 +104,7 @@ def _rotate(
     if session is None or session.revoked_at is not None or session.expires_at <= now:
         return None, False
     presented = fingerprint(jti)
+    is_repeat = presented != session.refresh_hash
     if presented == session.refresh_hash:
         session.previous_hash = presented
         session.refresh_hash = fingerprint(successor(jti))
@@ -106,7 +113,10 @@ def _rotate(
     elif presented != session.previous_hash or now - _replaced(session) > lifetimes.repeat_ms:
         end_sessions(user_id, session_id)
         return None, True
-    return Grant(user_id, session_id, successor(jti), _replaced(session), session.expires_at), False
+    grant = Grant(
+        user_id, session_id, successor(jti), _replaced(session), session.expires_at, is_repeat
+    )
+    return grant, False
 
 
 def _replaced(session: Session) -> int:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 from services.sync import clock
 from services.sync.cursor import Cursor, write
 from services.sync.selection import Mode, PullRequest, select_rows
+from shared import metrics
 from shared.db import db
 from shared.models import Restore
 from shared.now import now_ms
@@ -23,16 +24,27 @@ def pull_changes(pull: PullRequest, retention_ms: int) -> Iterator[bytes]:
     Clock and rows are of one snapshot, which is held until the last piece was taken; nothing is
     read before the first one is asked for.
     """
+    size = 0
+    for piece in _pieces(pull, retention_ms):
+        size += len(piece)
+        yield piece
+    metrics.PAYLOAD_BYTES.labels("pulled").observe(size)
+
+
+def _pieces(pull: PullRequest, retention_ms: int) -> Iterator[bytes]:
     if _is_known_to_be_up_to_date(pull):
+        metrics.PULLS.labels("nothing_cached").inc()
         yield orjson.dumps(_nothing(pull.last_pulled_at))
         return
     # A connection of its own: the answer outlives the request's session.
     with db.engine.connect() as connection, connection.begin():
         present = clock.read(connection, pull.user_id)
         if present == pull.last_pulled_at and pull.migration is None:
+            metrics.PULLS.labels("nothing").inc()
             yield orjson.dumps(_nothing(present))
         else:
             mode = _mode(connection, pull, present, retention_ms)
+            metrics.PULLS.labels(mode).inc()
             yield from _encode(connection, pull, mode, present)
     clock.remember(pull.user_id, present)
 
@@ -46,12 +58,15 @@ def pull_page(
     newer state on a later one, or with the next pull; one that comes into being comes with the
     next pull, as `created`.
     """
+    metrics.PULL_PAGES.inc()
     if cursor is None and _is_known_to_be_up_to_date(pull):
+        metrics.PULLS.labels("nothing_cached").inc()
         return _nothing(pull.last_pulled_at)
     with db.engine.connect() as connection, connection.begin():
         if cursor is None:
             timestamp = clock.read(connection, pull.user_id)
             mode = _mode(connection, pull, timestamp, retention_ms)
+            metrics.PULLS.labels(mode).inc()
         else:
             timestamp, mode = cursor.timestamp, cursor.mode
         answer = _nothing(timestamp)
@@ -66,6 +81,7 @@ def pull_page(
             rows = _page(connection, pull, table, mode, timestamp, last, left)
             for bucket, record in rows[:left]:
                 answer["changes"][table.name][bucket].append(record)
+                metrics.RECORDS.labels("pulled", bucket).inc()
                 last = record if bucket == "deleted" else record["id"]
             if len(rows) > left:
                 answer["cursor"] = write(Cursor(timestamp, mode, table.name, last), pull, limit)
@@ -115,7 +131,8 @@ def _encode(
             if condition is not None:
                 columns = (table.sql.c.id,) if bucket == "deleted" else table.record
                 query = select(*columns).where(table.of(pull.user_id), condition)
-                yield from encode_rows(connection, query)
+                count = metrics.RECORDS.labels("pulled", bucket).inc
+                yield from encode_rows(connection, query, count)
             yield b"]"
     yield b'}},"timestamp":%d' % timestamp
     yield b',"experimentalStrategy":"replacement"}' if mode is Mode.REPLACEMENT else b"}"

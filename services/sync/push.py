@@ -9,6 +9,7 @@ from services.sync import clock, merge
 from services.sync.merge import Action, Known, Operation
 from services.sync.repair import repair_record
 from services.sync.schemas import SAFE_ID, Changes
+from shared import metrics
 from shared.db import chunks, db, transaction, upsert
 from shared.problems import Problem
 from shared.tables import SyncedTable, Value, synced_tables
@@ -35,6 +36,7 @@ class Pushed:
     up_to_date: bool
     resolved: Ids
     repaired: Ids
+    with_unknown_columns: int
 
     def to_wire(self) -> dict[str, Any]:
         """The answer of API.md, "Push"."""
@@ -76,6 +78,8 @@ class Plan:
     conflicts: list[str] = field(default_factory=list)
     resolved: list[str] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
+    #: Records that name columns which the table has not.
+    with_unknown_columns: int = 0
     #: Whether rows change that the push does not name, and whether named ones end otherwise.
     unnamed: bool = False
     altered: bool = False
@@ -104,7 +108,18 @@ def push_changes(
     """
     pushed = _push(Push(user_id, session_id, last_pulled_at), changes, conflicts == "reject")
     clock.remember(user_id, pushed.timestamp)
+    _count(changes, pushed)
     return pushed
+
+
+def _count(changes: Changes, pushed: Pushed) -> None:
+    """Tell the metrics, once the push is committed."""
+    for change in changes.values():
+        for operation, entries in change.items():
+            metrics.RECORDS.labels("pushed", operation).inc(len(entries))
+    metrics.CONFLICTS.inc(sum(len(ids) for ids in pushed.resolved.values()))
+    metrics.REPAIRS.inc(sum(len(ids) for ids in pushed.repaired.values()))
+    metrics.UNKNOWN_COLUMNS.inc(pushed.with_unknown_columns)
 
 
 @transaction
@@ -135,6 +150,7 @@ def _push(push: Push, changes: Changes, reject: bool) -> Pushed:
         ),
         resolved={name: plan.resolved for name, plan in plans.items() if plan.resolved},
         repaired={name: plan.repaired for name, plan in plans.items() if plan.repaired},
+        with_unknown_columns=sum(plan.with_unknown_columns for plan in plans.values()),
     )
 
 
@@ -165,6 +181,7 @@ def _draft_record(
     push: Push, plan: Plan, operation: Operation, record: dict[str, Any], row: RowMapping | None
 ) -> None:
     table, id_ = plan.table, record["id"]
+    plan.with_unknown_columns += not record.keys() <= table.known_names
     has = _known(push, row)
     action = merge.RULES[has, operation]
     if (

@@ -10,6 +10,7 @@ from services.sync.pull import pull_changes, pull_page
 from services.sync.push import push_changes
 from services.sync.schemas import Parameters, invalid, load_changes
 from services.sync.selection import PullRequest
+from shared import metrics
 from shared.bearer import require_access_token
 from shared.now import DAY_MS
 from shared.schemas import read_json
@@ -50,6 +51,7 @@ def pull() -> Response | dict[str, Any]:
 def push() -> dict[str, Any]:
     """Apply a device's changes: all of them or none."""
     tables = [table.name for table in synced_tables()]
+    metrics.PAYLOAD_BYTES.labels("pushed").observe(request.content_length or 0)
     changes, in_body = load_changes(read_json(), tables)
     parameters = Parameters(request.args, in_body)
     return push_changes(

@@ -1,0 +1,88 @@
+"""What Prometheus is told, by every process of a service together (API.md, "Each service").
+
+Labels take few values: a route's template, never a path; a kind, never a name that somebody sent.
+"""
+
+import os
+import time
+
+from flask import Flask, Response, request
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import multiprocess as processes
+
+#: From a cached answer to a first sync on a slow day.
+SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+BYTES = (1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
+
+REQUESTS = Counter("http_requests_total", "Requests.", ["method", "route", "status"])
+REQUEST_SECONDS = Histogram(
+    "http_request_duration_seconds",
+    "Time from a request to the end of its answer.",
+    ["method", "route"],
+    buckets=SECONDS,
+)
+IN_PROGRESS = Gauge(
+    "http_requests_in_progress", "Requests being answered.", multiprocess_mode="livesum"
+)
+
+LOGINS = Counter("auth_logins_total", "Logins.", ["outcome"])
+REFRESHES = Counter("auth_refreshes_total", "Refresh tokens presented.", ["outcome"])
+REGISTRATIONS = Counter("auth_registrations_total", "Accounts opened.")
+
+PULLS = Counter("sync_pulls_total", "Pulls, by what they had to bring.", ["mode"])
+PULL_PAGES = Counter("sync_pull_pages_total", "Pages of pulls.")
+RECORDS = Counter("sync_records_total", "Records.", ["direction", "bucket"])
+PAYLOAD_BYTES = Histogram(
+    "sync_payload_bytes", "Bodies of pulls and pushes.", ["direction"], buckets=BYTES
+)
+CONFLICTS = Counter("sync_conflicts_total", "Records pushed that had changed meanwhile.")
+REPAIRS = Counter("sync_repairs_total", "Records pushed with a value that no column holds.")
+UNKNOWN_COLUMNS = Counter(
+    "sync_unknown_columns_total", "Records pushed with a column that is not known, by newer apps."
+)
+
+STATEMENT_SECONDS = Histogram(
+    "db_statement_duration_seconds", "Time a statement takes.", buckets=SECONDS
+)
+CONNECTIONS = Gauge(
+    "db_connections_in_use", "Connections taken from the pool.", multiprocess_mode="livesum"
+)
+RETRIES = Counter("db_transaction_retries_total", "Transactions run again.", ["reason"])
+UNAVAILABLE = Counter("db_unavailable_total", "Requests answered 503 for want of the database.")
+
+CACHE = Counter("cache_reads_total", "Reads of Redis.", ["outcome"])
+CACHE_FAILURES = Counter("cache_failures_total", "Commands that Redis did not answer.")
+CACHE_PAUSED = Counter("cache_paused_total", "Commands that were not tried after a failure.")
+
+
+def init_app(app: Flask) -> None:
+    """Count and time the app's requests, and serve everything at `/metrics`."""
+
+    @app.before_request
+    def begin() -> None:
+        IN_PROGRESS.inc()
+        request.environ["metrics.began"] = time.perf_counter()
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        # A path that is no route is somebody's guess: one label for all of them.
+        route = str(request.url_rule) if request.url_rule else "none"
+        method = request.method if request.url_rule else "any"
+        began = request.environ["metrics.began"]
+        status = str(response.status_code)
+
+        @response.call_on_close
+        def closed() -> None:
+            IN_PROGRESS.dec()
+            REQUESTS.labels(method, route, status).inc()
+            REQUEST_SECONDS.labels(method, route).observe(time.perf_counter() - began)
+
+        return response
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        registry = CollectorRegistry()
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            processes.MultiProcessCollector(registry)
+            return Response(generate_latest(registry), mimetype="text/plain; version=0.0.4")
+        return Response(generate_latest(), mimetype="text/plain; version=0.0.4")

@@ -1,0 +1,68 @@
+"""Traces and error reports for those who collect them; without their settings, nothing is even loaded.
+
+Any collector that takes OTLP gets the traces (New Relic, Datadog and Grafana do), continued from the
+`traceparent` that came in. Neither traces nor reports hold bodies, headers, values or addresses.
+"""
+
+from typing import Any
+
+from flask import Flask
+
+from shared.db import db
+
+
+def init_app(app: Flask) -> None:
+    """Start what is configured."""
+    if app.config["TRACES_URL"]:
+        trace(app, app.config["TRACES_URL"])
+    if app.config["SENTRY_DSN"]:
+        report_errors(app, app.config["SENTRY_DSN"])
+
+
+def trace(app: Flask, url: str) -> None:
+    """Send a span for each request, statement and Redis command to the OTLP/HTTP endpoint `url`."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.instrumentation.flask import FlaskInstrumentor
+    from opentelemetry.instrumentation.redis import RedisInstrumentor
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider(resource=Resource.create({"service.name": app.name}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(url)))
+    app.extensions["traces"] = provider
+    FlaskInstrumentor().instrument_app(
+        app, tracer_provider=provider, excluded_urls="healthz,readyz,metrics"
+    )
+    with app.app_context():
+        SQLAlchemyInstrumentor().instrument(engine=db.engine, tracer_provider=provider)
+    redis = RedisInstrumentor()
+    if not redis.is_instrumented_by_opentelemetry:
+        redis.instrument(tracer_provider=provider)
+
+
+def report_errors(app: Flask, dsn: str) -> None:
+    """Report what is logged as an error, bugs with their traceback, to Sentry or its like at `dsn`."""
+    import sentry_sdk
+    from sentry_sdk.integrations.flask import FlaskIntegration
+
+    sentry_sdk.init(
+        dsn=dsn,
+        integrations=[FlaskIntegration()],
+        send_default_pii=False,
+        # A frame's variables hold passwords and records.
+        include_local_variables=False,
+        max_request_body_size="never",
+        before_send=scrub,
+        before_breadcrumb=lambda _crumb, _hint: None,
+    )
+
+
+def scrub(event: Any, _hint: Any) -> Any:
+    """Take out what a request carried: only its method and route's path stay."""
+    request = event.get("request", {})
+    event["request"] = {key: request[key] for key in ("method", "url") if key in request}
+    event.pop("user", None)
+    event.pop("server_name", None)
+    return event
