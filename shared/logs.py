@@ -47,7 +47,9 @@ class TextFormatter(logging.Formatter):
         service, request_id = extra.pop("service", "-"), extra.pop("request_id", None)
         said = " ".join(f"{name}={value}" for name, value in extra.items())
         line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname:7} {service} "
-        line += f"{' '.join(record.getMessage().split())} {said}" + (f" [{request_id}]" if request_id else "")
+        line += f"{' '.join(record.getMessage().split())} {said}" + (
+            f" [{request_id}]" if request_id else ""
+        )
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

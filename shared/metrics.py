@@ -25,6 +25,8 @@ IN_PROGRESS = Gauge(
     "http_requests_in_progress", "Requests being answered.", multiprocess_mode="livesum"
 )
 
+BUGS = Counter("bugs_total", "Requests answered 500.")
+
 LOGINS = Counter("auth_logins_total", "Logins.", ["outcome"])
 REFRESHES = Counter("auth_refreshes_total", "Refresh tokens presented.", ["outcome"])
 REGISTRATIONS = Counter("auth_registrations_total", "Accounts opened.")
@@ -53,6 +55,17 @@ UNAVAILABLE = Counter("db_unavailable_total", "Requests answered 503 for want of
 CACHE = Counter("cache_reads_total", "Reads of Redis.", ["outcome"])
 CACHE_FAILURES = Counter("cache_failures_total", "Commands that Redis did not answer.")
 CACHE_PAUSED = Counter("cache_paused_total", "Commands that were not tried after a failure.")
+
+# From the start at zero: what first appears with a value has not increased, to Prometheus.
+for _counter, _outcomes in (
+    (LOGINS, ("succeeded", "failed", "locked", "refused")),
+    (REFRESHES, ("rotated", "repeated", "reused", "refused")),
+    (RETRIES, ("rolled_back", "connection_lost")),
+    (CACHE, ("hit", "miss", "failed")),
+    (PULLS, ("first", "changes", "restored", "replacement", "nothing", "nothing_cached")),
+):
+    for _outcome in _outcomes:
+        _counter.labels(_outcome)
 
 
 def init_app(app: Flask) -> None:

@@ -160,5 +160,6 @@ def init_app(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def on_bug(error: Exception) -> Response:
+        metrics.BUGS.inc()
         log.error("bug", exc_info=error)
         return to_response(Problem())

@@ -7,6 +7,7 @@ import pytest
 
 from tests import watermelon
 from tests.conftest import Backend, lacking
+from tests.stack.checkout import Checkout
 from tests.stack.servers import Compose, Embedded, Server, Stack
 
 
@@ -26,6 +27,17 @@ def server(backend: Backend, environ: dict[str, str], directory: Path) -> Iterat
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def checkout(backend: Backend, directory: Path) -> Iterator[Checkout]:
+    """A running native stack."""
+    if backend.name != "native":
+        pytest.skip("the native stack is MariaDB's")
+    checkout = Checkout(directory / "checkout")
+    checkout.run("deploy.stack", "up")
+    yield checkout
+    checkout.run("deploy.stack", "down")
 
 
 @pytest.fixture(scope="session", autouse=True)

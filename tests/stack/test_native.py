@@ -1,67 +1,18 @@
 """`make up-native`: the whole stack on this machine, watched, scaled, restarted, backed up."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pymysql
 import pytest
 
-from deploy import native, stack
+from deploy import native
 from tests.api import Device, assert_problem, project, task, wire
-from tests.conftest import Backend
-from tests.stack.http_api import HttpApi
+from tests.stack.checkout import Checkout
 from tests.stack.load import eventually, load
-from tests.stack.servers import NO_LIMITS, ROOT
-
-
-class Checkout:
-    """A copy of the checkout with a native stack of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        for name in ("deploy", "gateway", "migrations", "services", "shared"):
-            shutil.copytree(ROOT / name, directory / name)
-        shutil.copy(ROOT / "pyproject.toml", directory)
-        self.directory, self.local = directory, directory / ".local"
-        self.port = native.free_port()
-        self.api = HttpApi(f"http://127.0.0.1:{self.port}/v1")
-
-    def run(self, *command: str, check: bool = True) -> str:
-        """Run `python -m …` there; return what it prints."""
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=self.directory,
-            env={**os.environ, **NO_LIMITS, "PORT": str(self.port), "ARGON2_LANES": "1"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert not check or done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def ask(self, command: str, *arguments: Any) -> Any:
-        return stack.ask(self.local, command, *arguments)
-
-    def pid(self, part: str) -> int:
-        """The process of a part, by its name."""
-        parts: dict[str, int] = self.ask("describe")["parts"]
-        return next(pid for name, pid in parts.items() if name.split(":")[0] == part)
-
-
-@pytest.fixture(scope="module")
-def checkout(backend: Backend, directory: Path) -> Iterator[Checkout]:
-    if backend.name != "native":
-        pytest.skip("the native stack is MariaDB's")
-    checkout = Checkout(directory / "checkout")
-    checkout.run("deploy.stack", "up")
-    yield checkout
-    checkout.run("deploy.stack", "down")
 
 
 @pytest.fixture

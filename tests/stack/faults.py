@@ -1,0 +1,89 @@
+"""What production does to a stack, one function each: from its start to the moment it is over."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import pymysql
+
+from tests.stack.checkout import Checkout
+from tests.stack.load import eventually
+
+
+def children(pid: int) -> list[int]:
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(child) for child in found.stdout.split()]
+
+
+def kill_a_worker(checkout: Checkout) -> None:
+    os.kill(children(checkout.pid("sync"))[0], signal.SIGKILL)
+
+
+def end(part: str, number: int = signal.SIGKILL) -> Callable[[Checkout], None]:
+    """The part ends, and the watcher starts another."""
+
+    def fault(checkout: Checkout) -> None:
+        before = checkout.pid(part)
+        os.kill(before, number)
+        eventually(lambda: checkout.pid(part) != before)
+
+    return fault
+
+
+def hang_redis(checkout: Checkout) -> None:
+    pid = checkout.pid("redis")
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(3)
+    os.kill(pid, signal.SIGCONT)
+
+
+def slow_database(checkout: Checkout) -> None:
+    """Every read and write of projects waits for two seconds."""
+    with checkout.root() as root, root.cursor() as cursor:
+        cursor.execute("LOCK TABLES projects WRITE")
+        time.sleep(2)
+        cursor.execute("UNLOCK TABLES")
+
+
+def use_up_connections(checkout: Checkout) -> None:
+    """Nobody new gets in, and whoever is in is thrown out."""
+    with checkout.root() as root, root.cursor() as cursor:
+        cursor.execute("SET GLOBAL max_connections = 10")
+        for user in ("auth", "users", "sync"):
+            cursor.execute(f"KILL USER {user}")
+        held = []
+        with suppress(pymysql.err.OperationalError):
+            while True:
+                held.append(checkout.root())
+        time.sleep(2)
+        for one in held:
+            one.close()
+        cursor.execute("SET GLOBAL max_connections = 151")
+
+
+def poison_the_cache(checkout: Checkout) -> None:
+    """Every user's clock in Redis is wrong, too high and too low."""
+    url = checkout.ask("describe")["environ"]["sync"]["REDIS_URL"]
+    import redis
+
+    with redis.Redis.from_url(url) as client:
+        for number, key in enumerate(client.scan_iter("clock:*")):
+            client.set(key, (2**60, 1)[number % 2], ex=60)
+
+
+FAULTS: dict[str, Callable[[Checkout], None]] = {
+    "a worker of sync is killed": kill_a_worker,
+    "sync is killed": end("sync"),
+    "auth is killed": end("auth"),
+    "the gateway is killed": end("gateway"),
+    "the database is killed": end("database"),
+    "the database restarts": end("database", signal.SIGTERM),
+    "the database is slow": slow_database,
+    "the database has no connection left": use_up_connections,
+    "Redis is killed": end("redis"),
+    "Redis hangs": hang_redis,
+    "the cache lies": poison_the_cache,
+}
