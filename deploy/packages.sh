@@ -19,6 +19,7 @@ if [ "${1:-}" != stack ]; then
     need node nodejs
     need npm npm
     need openssl openssl
+    need prometheus prometheus
 fi
 
 [ -n "$packages" ] || exit 0

@@ -1,0 +1,333 @@
+"""The Prometheus files of deploy/monitoring, with a real Prometheus that scrapes a native stack."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+
+from deploy import native
+from tests.api import Device, changes, project, wire
+from tests.conftest import ROOT, lacking
+from tests.stack.checkout import Checkout
+from tests.stack.faults import hang_redis
+from tests.stack.load import eventually
+
+MONITORING = ROOT / "deploy/monitoring"
+DASHBOARDS = sorted((MONITORING / "grafana").glob("*.json"))
+ALERTS = re.findall(r"alert: (\w+)", (MONITORING / "alerts.yml").read_text())
+
+#: The same rules in a minute's time: every window and patience divided.
+FASTER = {"1m": "5s", "2m": "5s", "5m": "6s", "10m": "7s", "1h": "8s"}
+
+
+class Prometheus(native.Part):
+    """Prometheus with the configuration that the native stack wrote, in a hurry."""
+
+    name = "prometheus"
+
+    def __init__(self, directory: Path, configuration: Path) -> None:
+        super().__init__(directory, native.free_port())
+        self.configuration = configuration
+
+    def prepare(self) -> None:
+        super().prepare()
+        text = (self.configuration / "prometheus.yml").read_text().replace("5s", "1s")
+        text = text.replace("targets.json", str(self.configuration / "targets.json"))
+        (self.directory / "prometheus.yml").write_text(text)
+        rules = (self.configuration / "alerts.yml").read_text()
+        rules = re.sub(r"for: \d+m", "for: 1s", rules)
+        rules = re.sub(r"\[(\d+[mh])\]", lambda found: f"[{FASTER[found[1]]}]", rules)
+        (self.directory / "alerts.yml").write_text(rules)
+
+    def command(self) -> list[str]:
+        return [
+            native.program("prometheus"),
+            f"--config.file={self.directory}/prometheus.yml",
+            f"--storage.tsdb.path={self.directory}/data",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+        ]
+
+    def answers(self) -> None:
+        self.get("status/buildinfo")
+
+    def get(self, path: str, **query: str) -> Any:
+        url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
+        with urllib.request.urlopen(url) as response:
+            return json.load(response)["data"]
+
+    def firing(self) -> set[str]:
+        alerts = self.get("alerts")["alerts"]
+        return {one["labels"]["alertname"] for one in alerts if one["state"] == "firing"}
+
+    def values(self, query: str) -> list[float]:
+        return [float(one["value"][1]) for one in self.get("query", query=query)["result"]]
+
+
+@pytest.fixture(scope="module")
+def prometheus(checkout: Checkout, directory: Path) -> Iterator[Prometheus]:
+    if not shutil.which("prometheus", path=native.PATH):
+        lacking("prometheus")
+    prometheus = Prometheus(directory / "prometheus", checkout.local / "native")
+    prometheus.start()
+    eventually(lambda: prometheus.values("min(up)") == [1])
+    yield prometheus
+    prometheus.stop()
+
+
+@pytest.fixture
+def device(checkout: Checkout) -> Device:
+    return checkout.api.register()
+
+
+def everything(checkout: Checkout) -> None:
+    """A little of all that is counted."""
+    device = checkout.api.register()
+    other = device.another()
+    p = project()
+    device.push(projects={"created": [p, project(name=7)]})
+    for one in (other, other, device):
+        one.pull()
+    other.push(projects={"updated": [p | {"name": "Mine"}]})
+    device.push(projects={"updated": [p | {"name": "Yours"}]})
+    device.pull_raw(0, limit=1)
+    device.api.get("/users/me", token=device.token)
+    device.api.get("/nothing")
+    device.api.post("/auth/login", {"email": device.email, "password": "wrong one"})
+    device.tokens |= device.api.post("/auth/refresh", token=device.tokens["refreshToken"]).json
+
+
+def keep(doing: Callable[[], Any], until: Callable[[], Any], seconds: float = 60) -> None:
+    """Do something again and again until something is true."""
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline, "it never came true"
+        doing()
+
+
+def test_the_files_are_valid() -> None:
+    if not shutil.which("promtool", path=native.PATH):
+        lacking("promtool")
+    for command in (
+        ["check", "config", "--syntax-only", MONITORING / "prometheus.yml"],
+        ["check", "rules", MONITORING / "alerts.yml"],
+    ):
+        done = subprocess.run(
+            [native.program("promtool"), *command], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_alert_has_its_page_in_the_runbook() -> None:
+    runbook = (ROOT / "docs/operations.md").read_text()
+    assert re.findall(r"^### (\w+)$", runbook, re.MULTILINE) == ALERTS
+
+
+def test_every_query_of_every_dashboard_shows_something(
+    checkout: Checkout, prometheus: Prometheus
+) -> None:
+    queries = [
+        target["expr"]
+        for path in DASHBOARDS
+        for panel in json.loads(path.read_text())["panels"]
+        for target in panel["targets"]
+    ]
+    assert len(queries) > 20
+
+    def silent() -> list[str]:
+        return [
+            query
+            for query in queries
+            if not [value for value in prometheus.values(query) if value == value]
+        ]
+
+    try:
+        keep(lambda: everything(checkout), lambda: not silent())
+    except AssertionError:
+        assert silent() == []
+
+
+def test_counts_of_all_processes_come_together_and_outlive_them(
+    checkout: Checkout, prometheus: Prometheus, device: Device
+) -> None:
+    def pulls() -> float:
+        return sum(prometheus.values('sum(sync_pulls_total{service="sync"})'))
+
+    for _ in range(20):
+        device.pull_raw(1)
+    time.sleep(1.5)
+    before = pulls()
+    assert before >= 20
+    checkout.ask("restart", "sync")
+    for _ in range(20):
+        device.pull_raw(1)
+    eventually(lambda: pulls() >= before + 20)
+
+
+def test_a_new_instance_is_scraped(checkout: Checkout, prometheus: Prometheus) -> None:
+    checkout.ask("scale", "sync", 2)
+    eventually(lambda: prometheus.values('count(up{service="sync"} == 1)') == [2])
+    checkout.ask("scale", "sync", 1)
+    eventually(lambda: prometheus.values('count(up{service="sync"})') == [1])
+
+
+def provoke_instance_down(checkout: Checkout, prometheus: Prometheus, _device: Device) -> None:
+    checkout.ask("pause")
+    try:
+        eventually(lambda: "InstanceDown" in prometheus.firing())
+    finally:
+        checkout.ask("resume")
+
+
+def provoke_database_unavailable(
+    checkout: Checkout, prometheus: Prometheus, device: Device
+) -> None:
+    def kill_and_ask() -> None:
+        before = checkout.pid("database")
+        os.kill(before, signal.SIGKILL)
+        for _ in range(20):
+            device.pull_raw(1)
+        eventually(lambda: checkout.pid("database") != before)
+
+    keep(kill_and_ask, lambda: "DatabaseUnavailable" in prometheus.firing())
+
+
+def provoke_bugs(checkout: Checkout, prometheus: Prometheus, device: Device) -> None:
+    with checkout.root() as root, root.cursor() as cursor:
+        cursor.execute("RENAME TABLE restores TO elsewhere")
+        try:
+            device.pull()
+            device.push(projects={"created": [project()]})
+            keep(
+                lambda: device.pull_raw(device.last_pulled_at),
+                lambda: "Bugs" in prometheus.firing(),
+            )
+        finally:
+            cursor.execute("RENAME TABLE elsewhere TO restores")
+
+
+def provoke_slow_requests(checkout: Checkout, prometheus: Prometheus, device: Device) -> None:
+    def slow() -> None:
+        with checkout.root() as root, root.cursor() as cursor:
+            cursor.execute("LOCK TABLES projects WRITE")
+            thread = threading.Thread(target=device.pull_raw)
+            thread.start()
+            time.sleep(1.5)
+            cursor.execute("UNLOCK TABLES")
+            thread.join()
+
+    keep(slow, lambda: "SlowRequests" in prometheus.firing())
+
+
+def provoke_cache_down(checkout: Checkout, prometheus: Prometheus, device: Device) -> None:
+    def hang() -> None:
+        thread = threading.Thread(target=hang_redis, args=[checkout])
+        thread.start()
+        while thread.is_alive():
+            device.pull_raw(1)
+        thread.join()
+
+    keep(hang, lambda: "CacheDown" in prometheus.firing())
+
+
+def provoke_transactions_collide(
+    checkout: Checkout, prometheus: Prometheus, device: Device
+) -> None:
+    done = threading.Event()
+
+    def push() -> None:
+        while not done.is_set():
+            device.push_raw(changes(projects={"created": [wire(project())]}))
+
+    threads = [threading.Thread(target=push) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+
+    def lose_connections() -> None:
+        with checkout.root() as root, root.cursor() as cursor:
+            cursor.execute(
+                "SELECT id FROM information_schema.processlist WHERE user = 'sync' AND info LIKE"
+                " '%FOR UPDATE%'"
+            )
+            for (id_,) in cursor.fetchall():
+                try:
+                    cursor.execute(f"KILL {id_}")
+                except pymysql.err.OperationalError:
+                    # It has ended by itself.
+                    continue
+
+    try:
+        keep(lose_connections, lambda: "TransactionsCollide" in prometheus.firing())
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+def provoke_password_guessing(_checkout: Checkout, prometheus: Prometheus, device: Device) -> None:
+    wrong = {"email": device.email, "password": "not the right one"}
+    keep(
+        lambda: device.api.post("/auth/login", wrong),
+        lambda: "PasswordGuessing" in prometheus.firing(),
+    )
+
+
+def provoke_refresh_tokens_reused(
+    _checkout: Checkout, prometheus: Prometheus, device: Device
+) -> None:
+    def reuse() -> None:
+        stolen = device.another().tokens["refreshToken"]
+        newest = device.api.post("/auth/refresh", token=stolen).json["refreshToken"]
+        device.api.post("/auth/refresh", token=newest)
+        assert device.api.post("/auth/refresh", token=stolen).json["code"] == "token_reused"
+
+    keep(reuse, lambda: "RefreshTokensReused" in prometheus.firing())
+
+
+def provoke_apps_newer(_checkout: Checkout, prometheus: Prometheus, device: Device) -> None:
+    keep(
+        lambda: device.push(projects={"created": [project(mood="new")]}),
+        lambda: "AppsNewerThanServer" in prometheus.firing(),
+    )
+
+
+def provoke_values_repaired(_checkout: Checkout, prometheus: Prometheus, device: Device) -> None:
+    keep(
+        lambda: device.push(projects={"created": [project(name=None)]}),
+        lambda: "ValuesRepaired" in prometheus.firing(),
+    )
+
+
+PROVOKE = {
+    "InstanceDown": provoke_instance_down,
+    "DatabaseUnavailable": provoke_database_unavailable,
+    "Bugs": provoke_bugs,
+    "SlowRequests": provoke_slow_requests,
+    "CacheDown": provoke_cache_down,
+    "TransactionsCollide": provoke_transactions_collide,
+    "PasswordGuessing": provoke_password_guessing,
+    "RefreshTokensReused": provoke_refresh_tokens_reused,
+    "AppsNewerThanServer": provoke_apps_newer,
+    "ValuesRepaired": provoke_values_repaired,
+}
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_every_alert_fires_for_what_it_is_about_and_ends_with_it(
+    checkout: Checkout, prometheus: Prometheus, device: Device, alert: str
+) -> None:
+    eventually(lambda: alert not in prometheus.firing())
+    PROVOKE[alert](checkout, prometheus, device)
+    eventually(lambda: alert not in prometheus.firing())
+    eventually(lambda: device.pull_raw(1).status_code == 200)
