@@ -7,6 +7,7 @@ Any collector that takes OTLP gets the traces (New Relic, Datadog and Grafana do
 from typing import Any
 
 from flask import Flask
+from sqlalchemy import Engine, event
 
 from shared.db import db
 
@@ -24,7 +25,6 @@ def trace(app: Flask, url: str) -> None:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.instrumentation.flask import FlaskInstrumentor
     from opentelemetry.instrumentation.redis import RedisInstrumentor
-    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -36,20 +36,44 @@ def trace(app: Flask, url: str) -> None:
         app, tracer_provider=provider, excluded_urls="healthz,readyz,metrics"
     )
     with app.app_context():
-        SQLAlchemyInstrumentor().instrument(engine=db.engine, tracer_provider=provider)
+        trace_statements(db.engine, provider)
     redis = RedisInstrumentor()
     if not redis.is_instrumented_by_opentelemetry:
         redis.instrument(tracer_provider=provider)
 
 
+def trace_statements(engine: Engine, provider: Any) -> None:
+    """A span for each statement, without its values. (OpenTelemetry's own needs asyncio's packages.)"""
+    from opentelemetry.trace import SpanKind
+
+    tracer = provider.get_tracer("shared.db")
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def before(_connection: Any, _cursor: Any, text: str, _p: Any, context: Any, _m: Any) -> None:
+        said = {"db.system.name": engine.dialect.name, "db.query.text": text}
+        context.span = tracer.start_span(text.split()[0], kind=SpanKind.CLIENT, attributes=said)
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def after(_connection: Any, _cursor: Any, _text: str, _p: Any, context: Any, _m: Any) -> None:
+        context.span.end()
+
+    @event.listens_for(engine, "handle_error")
+    def failed(error: Any) -> None:
+        span = getattr(error.execution_context, "span", None)
+        if span:
+            span.end()
+
+
 def report_errors(app: Flask, dsn: str) -> None:
     """Report what is logged as an error, bugs with their traceback, to Sentry or its like at `dsn`."""
     import sentry_sdk
+    from sentry_sdk.integrations.argv import ArgvIntegration
     from sentry_sdk.integrations.flask import FlaskIntegration
 
     sentry_sdk.init(
         dsn=dsn,
         integrations=[FlaskIntegration()],
+        disabled_integrations=[ArgvIntegration()],
         send_default_pii=False,
         # A frame's variables hold passwords and records.
         include_local_variables=False,
