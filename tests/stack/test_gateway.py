@@ -424,3 +424,28 @@ def test_it_speaks_tls_with_a_certificate_of_its_own(stack: Stack, directory: Pa
         problem(fetch(f"http://127.0.0.1:{port}/v1/sync"), 400, "invalid_request")
     finally:
         gateway.stop()
+
+
+def test_a_full_disk_refuses_what_does_not_fit_and_nothing_else(
+    stack: Stack, directory: Path
+) -> None:
+    disk = directory / "full"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k,mode=777", "tmpfs", disk], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("this machine may mount nothing")
+    ports = {name: [service.port] for name, service in stack.services.items()}
+    gateway = native.Gateway(
+        directory / "on_full", native.free_port(), ports, GATEWAY_RUN=str(disk)
+    )
+    gateway.start()
+    url = f"http://127.0.0.1:{gateway.port}/v1"
+    try:
+        problem(fetch(f"{url}/sync", b"x" * 2**22), 500, "internal_error")
+        problem(fetch(f"{url}/sync", {}), 401, "unauthorized")
+        assert fetch(f"{url}/auth/jwks.json")[0] == 200
+    finally:
+        gateway.stop()
+        subprocess.run(["umount", disk], check=True)
