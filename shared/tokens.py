@@ -121,7 +121,7 @@ def verify(token: str, kinds: tuple[str, ...], *, allow_expired: bool = False) -
         claims = _decode_from_the_future(token, allow_expired)
     except (PyJWTError, JWTExtendedException) as error:
         raise Unauthorized from error
-    if claims["type"] not in kinds or not isinstance(claims.get("sid"), str):
+    if claims.get("type") not in kinds or not isinstance(claims.get("sid"), str):
         raise Unauthorized
     return claims
 
@@ -130,17 +130,21 @@ def _decode_from_the_future(token: str, allow_expired: bool) -> dict[str, Any]:
     """The claims of a token that was issued later than now.
 
     We signed it, so it is the machine's clock that was set back: nobody is to be logged out for that.
+    Raises `Unauthorized` when something else is wrong with it too.
     """
     config = current_app.config
     kid = jwt.get_unverified_header(token)["kid"]
-    claims: dict[str, Any] = jwt.decode(
-        token,
-        current_app.extensions["public_keys"].current()[kid],
-        algorithms=[ALGORITHM],
-        audience=config["JWT_AUDIENCE"],
-        issuer=config["JWT_ISSUER"],
-        options={"verify_nbf": False, "verify_iat": False, "verify_exp": not allow_expired},
-    )
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            current_app.extensions["public_keys"].current()[kid],
+            algorithms=[ALGORITHM],
+            audience=config["JWT_AUDIENCE"],
+            issuer=config["JWT_ISSUER"],
+            options={"verify_nbf": False, "verify_iat": False, "verify_exp": not allow_expired},
+        )
+    except PyJWTError as error:
+        raise Unauthorized from error
     return claims
 
 

@@ -75,6 +75,10 @@ def test_the_forger_of_these_tests_can_make_a_good_token(device: Device, private
         {"sub": "unknown"},
         {"sub": ...},
         {"exp": "soon"},
+        # Also in one that a clock set back makes come from the future.
+        {"nbf": int(time.time()) + 3600, "aud": "another"},
+        {"nbf": int(time.time()) + 3600, "type": "refresh"},
+        {"nbf": int(time.time()) + 3600, "sid": ...},
     ],
     ids=str,
 )
