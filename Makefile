@@ -7,7 +7,7 @@ T ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help run up-native down-native up up-monitoring down admin scale restart logs backup restore purge keys \
-	test test-mysql test-cluster test-compose soak lint format migration lock clean
+	test test-mysql test-cluster test-compose bench soak lint format migration lock clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ test-cluster: $(VENV)/.dev  ## Run all tests on three Galera nodes and a Redis C
 
 test-compose: $(VENV)/.dev  ## Build and start the images and run the client's tests against them
 	@tests/compose/run.sh
+
+bench: $(VENV)/.dev  ## Ratios of what we need to what this machine needs at least (FULL=1 for all)
+	@deploy/packages.sh bench
+	@$(BIN)/python -m tests.bench
 
 soak: $(VENV)/.dev  ## Fifty devices and random faults on a native stack: make soak MINUTES=10
 	@deploy/packages.sh

@@ -15,6 +15,7 @@ if [ "${1:-}" = cluster ]; then
     [ -e /usr/lib/galera/libgalera_smm.so ] || packages="$packages galera-4"
     need rsync rsync
 fi
+[ "${1:-}" != bench ] || need wrk wrk
 if [ "${1:-}" != stack ]; then
     need node nodejs
     need npm npm

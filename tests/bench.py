@@ -1,0 +1,442 @@
+"""`make bench`: ratios of what we need to what the same machine needs at least, measured in one run.
+
+Each line alternates between ours and its floor and takes medians; docs/performance.md explains them.
+`FULL=1` adds more repetitions and the lines that take long. Writes .local/bench.json.
+"""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from argon2 import PasswordHasher
+from argon2.low_level import Type
+
+from deploy import native
+from tests.api import PASSWORD, Device, changes, new_id, project, task, wire
+from tests.conftest import ROOT
+from tests.stack.checkout import Checkout
+from tests.stack.faults import children
+from tests.stack.http_api import HttpApi
+
+FULL = bool(os.environ.get("FULL"))
+TIMES = 7 if FULL else 3
+SECONDS = 8 if FULL else 3
+TICKS = os.sysconf("SC_CLK_TCK")
+
+QUIET = {"LOG_LEVEL": "INFO", "LOG_TEXT": "false", "WEB_CONCURRENCY": "2"}
+
+
+class Floor(native.Part):
+    """tests/bench_floor.py under gunicorn."""
+
+    name = "floor"
+
+    def __init__(self, directory: Path, checkout: Checkout) -> None:
+        super().__init__(directory, native.free_port())
+        self.settings = checkout.ask("describe")["environ"]["sync"]
+
+    def command(self) -> list[str]:
+        return [
+            str(Path(sys.executable).parent / "gunicorn"),
+            "--config=deploy/gunicorn.conf.py",
+            f"--bind=127.0.0.1:{self.port}",
+            "tests.bench_floor:create_app()",
+        ]
+
+    def environ(self) -> dict[str, str]:
+        return self.settings
+
+
+class Bench:
+    """A native stack, the floor beside it, and the lines measured so far."""
+
+    def __init__(self, directory: Path) -> None:
+        os.environ.update(QUIET)
+        self.checkout = Checkout(directory / "checkout")
+        self.checkout.run("deploy.stack", "up")
+        self.floor = Floor(directory / "floor", self.checkout)
+        self.floor.start()
+        said = self.checkout.ask("describe")
+        self.parts: dict[str, int] = said["parts"]
+        self.client = [
+            native.program("mariadb"),
+            "--no-defaults",
+            f"--socket={said['database']['socket']}",
+            f"--user={said['database']['user']}",
+            "app",
+        ]
+        self.straight = HttpApi(f"http://127.0.0.1:{self.port('sync')}/v1")
+        self.lines: list[dict[str, Any]] = []
+
+    def port(self, name: str) -> int:
+        return next(int(n.split(":")[1]) for n in self.parts if n.startswith(f"{name}:"))
+
+    def processes(self, *names: str) -> list[int]:
+        pids = [pid for name, pid in self.parts.items() if name.split(":")[0] in names]
+        return [one for pid in pids for one in (pid, *children(pid))]
+
+    def stop(self) -> None:
+        self.floor.stop()
+        self.checkout.run("deploy.stack", "down")
+
+    def line(
+        self, name: str, aim: str, ours: Callable[[], float], floor: Callable[[], float]
+    ) -> None:
+        """Measure both in turn, and keep ours ÷ floor with its spread."""
+        pairs = [(ours(), floor()) for _ in range(TIMES)]
+        ratios = [a / b for a, b in pairs]
+        mine, least = (statistics.median(column) for column in zip(*pairs, strict=True))
+        self.keep(name, aim, mine / least, f"{min(ratios):.2f} to {max(ratios):.2f}")
+
+    def keep(self, name: str, aim: str, value: float, spread: str = "", unit: str = "×") -> None:
+        self.lines.append(
+            {"line": name, "value": round(value, 3), "unit": unit, "spread": spread, "aim": aim}
+        )
+        print(f"{name:<58} {value:8.2f} {unit:<3} {spread:<16} aim {aim}", flush=True)
+
+    def sql(self, statement: str | bytes) -> float:
+        """Seconds that the batch client takes for it."""
+        data = statement.encode() if isinstance(statement, str) else statement
+        began = time.perf_counter()
+        subprocess.run(
+            [*self.client, "--batch", "--quick"], input=data, stdout=subprocess.DEVNULL, check=True
+        )
+        return time.perf_counter() - began
+
+    def cpu(self, work: Callable[[], object], *parts: str) -> float:
+        """Seconds of processor that the parts spend while something is done."""
+        pids = self.processes(*parts)
+
+        def spent() -> int:
+            found = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1] for pid in pids]
+            return sum(int(text.split()[11]) + int(text.split()[12]) for text in found)
+
+        before = spent()
+        work()
+        return (spent() - before) / TICKS
+
+
+def load(url: str, token: str, connections: int = 8) -> float:
+    """Requests per second by wrk."""
+    done = subprocess.run(
+        [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{SECONDS}",
+            "-H",
+            f"Authorization: Bearer {token}",
+            url,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Non-2xx" not in done.stdout, done.stdout
+    return float(re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)[1])  # type: ignore[index]
+
+
+def timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def read(device: Device, port: int, gzip: bool = False) -> tuple[float, float, int]:
+    """A first sync: seconds to the first byte, to the last, and bytes."""
+    connection = HTTPConnection("127.0.0.1", port)
+    headers = {"Authorization": f"Bearer {device.token}"}
+    if gzip:
+        headers["Accept-Encoding"] = "gzip"
+    began = time.perf_counter()
+    connection.request("GET", "/v1/sync", headers=headers)
+    response = connection.getresponse()
+    size = len(response.read(1))
+    first = time.perf_counter() - began
+    while piece := response.read(1 << 20):
+        size += len(piece)
+    connection.close()
+    return first, time.perf_counter() - began, size
+
+
+def fill(bench: Bench, records: int) -> Device:
+    """A user with so many tasks."""
+    device = bench.checkout.api.register()
+    p = project()
+    device.push(projects={"created": [p]})
+    for start in range(0, records, 10_000):
+        some = range(min(10_000, records - start))
+        device.push(tasks={"created": [wire(task(p["id"])) for _ in some]})
+    return device
+
+
+COLUMNS = "id, title, description, is_completed, project_id, created_at, updated_at"
+
+
+def rows_of(device: Device) -> str:
+    return f"SELECT {COLUMNS} FROM tasks WHERE user_id = '{device.user_id}' AND NOT is_deleted"
+
+
+def first_syncs(bench: Bench) -> None:
+    sync = bench.port("sync")
+    sizes = {records: fill(bench, records) for records in (1_000, 10_000, 100_000)}
+    big = sizes[100_000]
+    select = rows_of(big)
+    bench.line(
+        "first sync of 100,000 records ÷ the client's SELECT",
+        "≤ 2.0",
+        lambda: read(big, sync)[1],
+        lambda: bench.sql(select),
+    )
+    per_record = {
+        records: statistics.median(read(device, sync)[1] for _ in range(TIMES)) / records
+        for records, device in sizes.items()
+    }
+    for records in (10_000, 100_000):
+        ratio = per_record[records] / per_record[1_000]
+        bench.keep(f"… per record, {records:,} ÷ 1,000", "0.8 to 1.2", ratio)
+    first = statistics.median(read(big, sync)[0] for _ in range(TIMES))
+    bench.keep("… time to the first byte", "≤ 100 ms", first * 1000, unit="ms")
+
+    def peak() -> int:
+        texts = [Path(f"/proc/{pid}/status").read_text() for pid in bench.processes("sync")]
+        return sum(int(re.search(r"VmHWM:\s*(\d+)", text)[1]) for text in texts)  # type: ignore[index]
+
+    for pid in bench.processes("sync"):
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+    idle = peak()
+    read(big, sync)
+    bench.keep("… memory of the service above idle", "≤ 30 MB", (peak() - idle) / 1024, unit="MB")
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda _: read(big, sync), range(10)))
+    bench.keep("… with ten at once", "≤ 30 MB", (peak() - idle) / 1024, unit="MB")
+    gateway = bench.checkout.port
+    bench.line(
+        "first sync, compressed through nginx ÷ straight",
+        "≤ 1.5",
+        lambda: read(big, gateway, gzip=True)[1],
+        lambda: read(big, sync)[1],
+    )
+    packed, plain = read(big, gateway, gzip=True)[2], read(big, sync)[2]
+    bench.keep("… bytes on the wire", "", packed / plain)
+
+
+def upsert(device: Device, records: list[dict[str, Any]]) -> bytes:
+    def literal(value: object) -> str:
+        return (
+            "NULL" if value is None else str(int(value)) if isinstance(value, int) else f"'{value}'"
+        )
+
+    fixed = f"'{device.user_id}', 1, 1, 0, 'x'"
+    values = [
+        "(" + ", ".join([fixed, *(literal(r[c.strip()]) for c in COLUMNS.split(","))]) + ")"
+        for r in records
+    ]
+    head = (
+        f"INSERT INTO tasks (user_id, created_at_ms, updated_at_ms, is_deleted, created_by, {COLUMNS})"
+        " VALUES "
+    )
+    tail = " ON DUPLICATE KEY UPDATE title = VALUES(title), updated_at_ms = VALUES(updated_at_ms);"
+    pieces = [
+        head + ",".join(values[start : start + 1000]) + tail
+        for start in range(0, len(values), 1000)
+    ]
+    return f"BEGIN; {' '.join(pieces)} COMMIT;".encode()
+
+
+def pushes(bench: Bench) -> None:
+    device = bench.checkout.api.register()
+    own = Device(bench.straight, device.email, device.tokens)
+    p = project()
+    own.push(projects={"created": [p]})
+
+    def records() -> list[dict[str, Any]]:
+        return [wire(task(p["id"], id=new_id())) for _ in range(10_000)]
+
+    def push(some: list[dict[str, Any]], operation: str) -> float:
+        body = json.dumps(changes(tasks={operation: some})).encode()
+        since = own.pull_raw(2**60, limit=1).json["timestamp"]
+        return timed(
+            lambda: own.api.post(
+                "/sync", body, token=own.token, query_string={"last_pulled_at": since}
+            )
+        )
+
+    bench.line(
+        "push of 10,000 new records ÷ the client's multi-row upsert",
+        "≤ 2.0",
+        lambda: push(records(), "created"),
+        lambda: bench.sql(upsert(device, records())),
+    )
+    known = records()
+    push(known, "created")
+
+    def edited(n: int) -> list[dict[str, Any]]:
+        return [record | {"title": f"Edit {n}"} for record in known]
+
+    bench.line(
+        "push of 10,000 updates ÷ the same",
+        "≤ 2.0",
+        lambda: push(edited(time.monotonic_ns()), "updated"),
+        lambda: bench.sql(upsert(device, edited(time.monotonic_ns()))),
+    )
+
+    one = wire(task(p["id"]))
+
+    def push_one() -> float:
+        body = json.dumps(changes(tasks={"updated": [one | {"title": str(time.monotonic_ns())}]}))
+        query = {"last_pulled_at": 2**53}
+        return timed(
+            lambda: own.api.post("/sync", body.encode(), token=own.token, query_string=query)
+        )
+
+    with bench.checkout.root() as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE floor (id INT PRIMARY KEY, n BIGINT)")
+        cursor.execute("INSERT INTO floor VALUES (1, 1)")
+
+        def commit() -> float:
+            n = time.monotonic_ns()
+            return timed(lambda: cursor.execute(f"UPDATE floor SET n = {n} WHERE id = 1"))
+
+        empty = HTTPConnection("127.0.0.1", bench.floor.port)
+
+        def call() -> None:
+            empty.request("GET", "/empty")
+            empty.getresponse().read()
+
+        def many(work: Callable[[], float]) -> float:
+            return statistics.median(work() for _ in range(100))
+
+        bench.line(
+            "push of one record ÷ (a durable commit + an empty route)",
+            "≤ 1.5",
+            lambda: many(push_one),
+            lambda: many(commit) + many(lambda: timed(call)),
+        )
+        empty.close()
+        cursor.execute("DROP TABLE floor")
+
+    def rate(devices: list[Device]) -> float:
+        done = threading.Event()
+        counts = [0] * len(devices)
+
+        def work(number: int) -> None:
+            while not done.is_set():
+                body = changes(projects={"created": [wire(project())]})
+                assert devices[number].push_raw(body).status_code == 200
+                counts[number] += 1
+
+        with ThreadPoolExecutor(len(devices)) as pool:
+            running = [pool.submit(work, number) for number in range(len(devices))]
+            time.sleep(SECONDS)
+            done.set()
+            for future in running:
+                future.result()
+        return sum(counts) / SECONDS
+
+    others = [bench.checkout.api.register() for _ in range(4)]
+    users = [Device(bench.straight, d.email, d.tokens) for d in others]
+    alone = rate(users[:1])
+    bench.keep("pushes of four users at once ÷ of one", "grows", rate(users) / alone)
+    bench.keep("pushes of one user, four at once", "≥ 50 /s", rate([users[0]] * 4), unit="/s")
+
+
+def nothing_new(bench: Bench) -> None:
+    device = bench.checkout.api.register()
+    device.pull()
+    query = f"/v1/sync?last_pulled_at={device.last_pulled_at}"
+    straight = f"http://127.0.0.1:{bench.port('sync')}{query}"
+    through = f"http://127.0.0.1:{bench.checkout.port}{query}"
+    floor = f"http://127.0.0.1:{bench.floor.port}"
+    bench.line(
+        "pull with nothing new, requests/s ÷ empty route with token check",
+        "≥ 0.8",
+        lambda: load(straight, device.token),
+        lambda: load(f"{floor}/checked", device.token),
+    )
+    bench.line(
+        "… ÷ empty route without",
+        "",
+        lambda: load(straight, device.token),
+        lambda: load(f"{floor}/empty", device.token),
+    )
+    bench.line(
+        "straight ÷ through nginx, requests/s",
+        "≤ 1.15",
+        lambda: load(straight, device.token),
+        lambda: load(through, device.token),
+    )
+
+
+def few_changes(bench: Bench) -> None:
+    device = fill(bench, 100_000)
+    device.pull()
+    since = device.last_pulled_at
+    p = next(iter(device.rows["projects"]))
+    device.push(tasks={"created": [wire(task(p)) for _ in range(100)]})
+    own = Device(bench.straight, device.email, device.tokens)
+
+    def pull() -> float:
+        return statistics.median(timed(lambda: own.pull_raw(since)) for _ in range(30))
+
+    alone = pull()
+    if FULL:
+        for _ in range(100):
+            fill(bench, 10_000)
+        beside = pull()
+        bench.keep("pull of 100 changes beside 1,000,000 rows of others", "≤ 1.1", beside / alone)
+    bench.keep("pull of 100 changes among 100,000 rows", "", alone * 1000, unit="ms")
+
+
+def logins(bench: Bench) -> None:
+    devices = [bench.checkout.api.register() for _ in range(8)]
+    hasher = PasswordHasher(memory_cost=19456, time_cost=2, parallelism=1, type=Type.ID)
+    hashed = hasher.hash(PASSWORD)
+    auth = HttpApi(f"http://127.0.0.1:{bench.port('auth')}/v1")
+    cores = len(os.sched_getaffinity(0))
+
+    def per_second(work: Callable[[int], object], threads: int) -> float:
+        with ThreadPoolExecutor(threads) as pool:
+            return 100 / timed(lambda: list(pool.map(work, range(100))))
+
+    bench.line(
+        "logins ÷ bare Argon2 on all cores",
+        "≥ 0.9",
+        lambda: per_second(lambda n: auth.login(devices[n % 8].email), 8),
+        lambda: per_second(lambda _: hasher.verify(hashed, PASSWORD), cores),
+    )
+
+
+LINES = (nothing_new, first_syncs, pushes, few_changes, logins)
+
+
+def main() -> None:
+    """Measure everything, or the lines that are named."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        print("Starting a native stack", flush=True)
+        bench = Bench(Path(name))
+        try:
+            for lines in LINES:
+                if not sys.argv[1:] or lines.__name__ in sys.argv[1:]:
+                    lines(bench)
+        finally:
+            bench.stop()
+    out = ROOT / ".local/bench.json"
+    out.write_text(json.dumps(bench.lines, indent=2, ensure_ascii=False) + "\n")
+    print(f"\nWritten to {out}. What each line means: docs/performance.md")
+
+
+if __name__ == "__main__":
+    main()
