@@ -22,7 +22,7 @@ def require_access_token() -> None:
     token = bearer_token()
     if token is None:
         raise Unauthorized
-    claims = tokens.verify(token, ("access",))
+    claims = tokens.verify_access(token)
     g.caller = sessions.find_caller(claims["sub"], claims["sid"])
     if g.caller is None:
         raise Unauthorized("The session of this token has ended.")

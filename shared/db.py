@@ -8,9 +8,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from flask import Flask
+from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, CursorResult, Engine, Executable, MetaData, Table, event
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Engine,
+    Executable,
+    MetaData,
+    Row,
+    Select,
+    Table,
+    create_engine,
+    event,
+)
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
@@ -66,6 +77,8 @@ def init_app(app: Flask) -> None:
     with app.app_context():
         prepare(db.engine)
         observe(db.engine, app.config["SLOW_SQL_MS"])
+    app.extensions["look_ups"] = guard = create_engine(url, **look_up_options(url))
+    observe(guard, app.config["SLOW_SQL_MS"])
 
 
 def engine_options(url: URL) -> dict[str, Any]:
@@ -85,6 +98,37 @@ def engine_options(url: URL) -> dict[str, Any]:
             "write_timeout": 60,
         }
     return options
+
+
+def look_up_options(url: URL) -> dict[str, Any]:
+    """Options of an engine for `look_up`: nothing is sent but the statement itself."""
+    options = engine_options(url) | {
+        "isolation_level": "AUTOCOMMIT",
+        "skip_autocommit_rollback": True,
+        "pool_pre_ping": False,
+    }
+    if url.get_backend_name() != "sqlite":
+        # No transaction, so there is nothing to roll back. One connection for each thread.
+        options |= {"pool_reset_on_return": None, "pool_size": 8, "max_overflow": 0}
+    return options
+
+
+def look_up(
+    query: Select[*tuple[Any, ...]], values: dict[str, Any]
+) -> Row[*tuple[Any, ...]] | None:
+    """The one row of a query, or None, in one round trip and in no transaction.
+
+    What every request asks. A connection that was lost while it was idle is replaced, once.
+    """
+    engine: Engine = current_app.extensions["look_ups"]
+    try:
+        with engine.connect() as connection:
+            return connection.execute(query, values).one_or_none()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    with engine.connect() as connection:
+        return connection.execute(query, values).one_or_none()
 
 
 def prepare(engine: Any) -> None:

@@ -7,7 +7,7 @@ import time
 import uuid
 
 from flask import Flask, Response, current_app, g, has_request_context, request
-from pythonjsonlogger.json import JsonFormatter
+from pythonjsonlogger.orjson import OrjsonFormatter
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class RequestFields(logging.Filter):
 
 def json_formatter() -> logging.Formatter:
     """One JSON object per event."""
-    return JsonFormatter(
+    return OrjsonFormatter(
         "%(levelname)s %(message)s",
         rename_fields={"levelname": "level", "message": "event"},
         timestamp="time",

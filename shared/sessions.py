@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select, update
 
-from shared.db import affected, db
+from shared.db import affected, look_up
 from shared.models import Session, User
 from shared.now import now_ms
 
@@ -37,9 +37,8 @@ FIND_CALLER = (
 def find_caller(user_id: str, session_id: str) -> Caller | None:
     """The caller behind a verified access token, or None when its session has ended."""
     values = {"user_id": user_id, "session_id": session_id, "now": now_ms()}
-    # A connection of its own: the snapshot of what follows must not begin with this one.
-    with db.engine.connect() as connection:
-        row = connection.execute(FIND_CALLER, values).one_or_none()
+    # Apart from the request's session: the snapshot of what follows must not begin with this one.
+    row = look_up(FIND_CALLER, values)
     return Caller(user_id, session_id, *row) if row else None
 
 
