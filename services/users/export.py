@@ -34,8 +34,7 @@ def export_account(caller: Caller) -> Iterator[bytes]:
             yield separator + orjson.dumps(table.name) + b":["
             separator = b","
             columns = (*table.record, table.sql.c.is_deleted.label("_deleted"))
-            query = select(*columns).where(table.of(caller.user_id))
-            yield from encode_rows(connection, query)
+            yield from encode_rows(connection, columns, table.of(caller.user_id))
             yield b"]"
         yield b"}}"
 
