@@ -5,7 +5,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from flask import Flask, current_app
@@ -226,7 +226,12 @@ def is_unavailable(error: DBAPIError) -> bool:
 
 def upsert(table: Table, columns: Iterable[str]) -> Any:
     """An INSERT of whole rows that overwrites `columns` where the primary key is already there."""
-    if db.engine.dialect.name == "sqlite":
+    return _upsert(db.engine.dialect.name, table, tuple(columns))
+
+
+@cache
+def _upsert(dialect: str, table: Table, columns: tuple[str, ...]) -> Any:
+    if dialect == "sqlite":
         insert = sqlite.insert(table)
         return insert.on_conflict_do_update(
             index_elements=list(table.primary_key), set_={c: insert.excluded[c] for c in columns}

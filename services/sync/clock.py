@@ -1,6 +1,6 @@
 """The sync clock of a user (API.md, "The sync clock"), and its copy in Redis."""
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from shared import cache
 from shared.db import db
@@ -11,10 +11,15 @@ from shared.problems import Unauthorized
 #: How long the copy may live. A copy that missed a push delays the change by no more than this.
 COPY_SECONDS = 60
 
+#: Built once, since every pull or push runs them.
+READ = select(User.last_modified_at).where(User.id == bindparam("user"))
+LOCK = READ.with_for_update()
+MOVE = update(User).where(User.id == bindparam("user")).values(last_modified_at=bindparam("tick"))
+
 
 def read(connection: Connection, user_id: str) -> int:
     """The clock, in the snapshot of `connection`. Raises `Unauthorized` for an account that is gone."""
-    present = connection.scalar(select(User.last_modified_at).where(User.id == user_id))
+    present: int | None = connection.scalar(READ, {"user": user_id})
     if present is None:
         raise Unauthorized
     return present
@@ -22,9 +27,7 @@ def read(connection: Connection, user_id: str) -> int:
 
 def lock(user_id: str) -> int:
     """The clock, held until the transaction ends: all pushes of a user go one after the other."""
-    present: int | None = db.session.scalar(
-        select(User.last_modified_at).where(User.id == user_id).with_for_update()
-    )
+    present: int | None = db.session.scalar(LOCK, {"user": user_id})
     if present is None:
         raise Unauthorized
     return present
@@ -37,7 +40,7 @@ def next_tick(present: int) -> int:
 
 def move(user_id: str, tick: int) -> None:
     """Set the locked clock to `tick`."""
-    db.session.execute(update(User).where(User.id == user_id).values(last_modified_at=tick))
+    db.session.connection().execute(MOVE, {"user": user_id, "tick": tick})
 
 
 def is_at(user_id: str, last_pulled_at: int) -> bool:

@@ -1,9 +1,10 @@
 """Push: apply a device's changes at one tick of its user's clock, all of them or none."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, Select, bindparam, select, update
 
 from services.sync import clock, merge
 from services.sync.merge import Action, Known, Operation
@@ -289,15 +290,21 @@ def _write(push: Push, plan: Plan, tick: int) -> bool:
 
 def _load(push: Push, table: SyncedTable, ids: list[str]) -> dict[str, RowMapping]:
     """The rows of these ids, tombstones included. The held clock keeps them as they are."""
-    c = table.sql.c
-    query = select(*table.record, c.created_at_ms, c.updated_at_ms, c.is_deleted, c.created_by)
+    query = _find_rows(table)
     return {
         row["id"]: row
         for piece in chunks(ids)
-        for row in db.session.execute(
-            query.where(table.of(push.user_id), c.id.in_(piece))
-        ).mappings()
+        for row in db.session.execute(query, {"user_id": push.user_id, "ids": piece}).mappings()
     }
+
+
+@cache
+def _find_rows(table: SyncedTable) -> Select[*tuple[Any, ...]]:
+    # Built once, since every push runs it.
+    c = table.sql.c
+    return select(
+        *table.record, c.created_at_ms, c.updated_at_ms, c.is_deleted, c.created_by
+    ).where(c.user_id == bindparam("user_id"), c.id.in_(bindparam("ids", expanding=True)))
 
 
 def _known(push: Push, row: RowMapping | None) -> Known:
