@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -159,6 +160,25 @@ def test_a_sane_request_id_travels_through_and_another_is_replaced(stack: Stack)
         assert answered("my-id.7_Z", path) == "my-id.7_Z"
         assert re.fullmatch(r"[0-9a-f]{32}", answered("no good", path))
     assert '"request_id":"my-id.7_Z"' in stack.services["auth"].log.read_text()
+
+
+def test_every_request_is_logged_by_the_path_that_was_asked_for_and_nothing_secret(
+    stack: Stack,
+) -> None:
+    for path in ("/nothing", "/users/me", "/auth/jwks.json"):
+        fetch(f"{stack.url}{path}?token=secret", X_Request_ID="logged")
+
+    def logged() -> list[dict[str, Any]]:
+        lines = (stack.directory / "gateway/gateway.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if '"logged"' in line]
+
+    eventually(lambda: len(logged()) == 3)
+    assert [(event["path"], event["status"]) for event in logged()] == [
+        ("/v1/nothing", 404),
+        ("/v1/users/me", 401),
+        ("/v1/auth/jwks.json", 200),
+    ]
+    assert "secret" not in str(logged())
 
 
 def test_no_version_of_any_software_is_named(stack: Stack) -> None:
