@@ -1,5 +1,6 @@
 """Requests without pause, and waiting for what must come true."""
 
+import http.client
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ def load(device: Device) -> Iterator[list[int]]:
             ):
                 try:
                     statuses.append(call().status_code)
-                except OSError:
+                except (OSError, http.client.HTTPException):
                     statuses.append(0)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -47,7 +48,7 @@ def eventually(holds: Callable[[], Any]) -> Any:
         try:
             if found := holds():
                 return found
-        except (OSError, AssertionError):
+        except (OSError, http.client.HTTPException, AssertionError):
             pass
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.05)

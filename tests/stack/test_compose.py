@@ -86,8 +86,11 @@ def test_new_instances_get_requests_without_a_restart(stack: Compose, device: De
     eventually(used)
     with load(device) as statuses:
         stack.run("docker", "kill", str(inspect(stack, "sync")[0]["Id"]))
-    # Requests that were in the killed one end with an error; all others go elsewhere.
-    assert statuses.count(200) > len(statuses) * 0.95
+        seen = len(statuses)
+        eventually(lambda: len(statuses) > seen + 100)
+    # What the killed one was doing ends with an error, one request of each thread at most; all others
+    # go elsewhere.
+    assert len(statuses) - statuses.count(200) <= 4, statuses
     stack.make("scale", "SERVICE=sync", "N=1")
     assert eventually(lambda: device.pull_raw().status_code == 200)
     assert inspect(stack, "gateway")[0]["Id"] == gateway
