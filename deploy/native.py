@@ -151,8 +151,12 @@ class Part:
         return set(found.stdout.split())
 
     def reload(self) -> None:
-        """Replace the workers by new ones, and wait for the old ones to end what they are doing."""
-        assert self.process
+        """Replace the workers by new ones, and wait for the old ones to end what they are doing.
+
+        Raises `RuntimeError` when the server does not run.
+        """
+        if self.process is None or self.process.poll() is not None:
+            raise RuntimeError(f"{self.name} is not running")
         before = self.children()
         self.process.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + 35

@@ -129,6 +129,18 @@ def test_nonsense_is_refused_with_a_line_that_says_why(
     assert "Traceback" not in said
 
 
+def test_a_command_that_cannot_be_carried_out_leaves_the_stack_running(
+    checkout: Checkout, device: Device
+) -> None:
+    checkout.ask("pause")
+    try:
+        said = checkout.run("deploy.running", "restart", check=False)
+        assert said == "auth is not running\n"
+    finally:
+        checkout.ask("resume")
+    assert device.pull_raw().status_code == 200
+
+
 def test_a_restored_backup_gives_devices_all_that_it_has_and_no_revoked_session(
     checkout: Checkout, device: Device
 ) -> None:
