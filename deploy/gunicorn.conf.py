@@ -21,8 +21,10 @@ graceful_timeout = 30
 worker_tmp_dir = "/dev/shm"
 
 
-#: Where the processes of a service put their counts together; only the one that made it removes it.
-os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="metrics-"))
+# Where the processes of a service put their counts together. Not anew when this file is read again on
+# a reload: the counts go on.
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-")
 
 #: Its own words in the form of all others.
 logconfig_dict = {
@@ -30,7 +32,7 @@ logconfig_dict = {
     "disable_existing_loggers": False,
     "formatters": {
         "json": {
-            "class": "pythonjsonlogger.json.JsonFormatter",
+            "class": "pythonjsonlogger.orjson.OrjsonFormatter",
             "format": "%(levelname)s %(name)s %(message)s",
             "rename_fields": {"levelname": "level", "name": "service", "message": "event"},
             "timestamp": "time",

@@ -79,6 +79,12 @@ def get_health(port: int) -> None:
         pass
 
 
+def children(pid: int) -> set[int]:
+    """The processes that a process has started and that still run: a server's workers."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
+    return {int(child) for child in found.stdout.split()}
+
+
 def settings_file(path: Path) -> dict[str, str]:
     """The `NAME=value` lines of a file of settings."""
     lines = [line for line in path.read_text().splitlines() if line and line[0] != "#"]
@@ -142,14 +148,6 @@ class Part:
             )
         wait_until(self.answers, self.process, self.name)
 
-    def children(self) -> set[str]:
-        """Process ids of the workers that the server has now."""
-        assert self.process
-        found = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True
-        )
-        return set(found.stdout.split())
-
     def reload(self) -> None:
         """Replace the workers by new ones, and wait for the old ones to end what they are doing.
 
@@ -157,11 +155,11 @@ class Part:
         """
         if self.process is None or self.process.poll() is not None:
             raise RuntimeError(f"{self.name} is not running")
-        before = self.children()
+        before = children(self.process.pid)
         self.process.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + 35
         while time.monotonic() < deadline:
-            now = self.children()
+            now = children(self.process.pid)
             if now - before and not now & before:
                 return
             time.sleep(0.05)

@@ -7,7 +7,14 @@ import os
 import time
 
 from flask import Flask, Response, request
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client import multiprocess as processes
 
 #: From a cached answer to a first sync on a slow day.
@@ -94,8 +101,8 @@ def init_app(app: Flask) -> None:
 
     @app.get("/metrics")
     def metrics() -> Response:
-        registry = CollectorRegistry()
+        registry = REGISTRY
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
             processes.MultiProcessCollector(registry)
-            return Response(generate_latest(registry), mimetype="text/plain; version=0.0.4")
-        return Response(generate_latest(), mimetype="text/plain; version=0.0.4")
+        return Response(generate_latest(registry), mimetype="text/plain; version=0.0.4")

@@ -1,4 +1,4 @@
-"""Traces and error reports for those who collect them; without their settings, nothing is even loaded.
+"""Traces and error reports for those who collect them; without their settings, none of it is loaded.
 
 Any collector that takes OTLP gets the traces (New Relic, Datadog and Grafana do), continued from the
 `traceparent` that came in. Neither traces nor reports hold bodies, headers, values or addresses.
@@ -36,7 +36,8 @@ def trace(app: Flask, url: str) -> None:
         app, tracer_provider=provider, excluded_urls="healthz,readyz,metrics"
     )
     with app.app_context():
-        trace_statements(db.engine, provider)
+        for engine in (db.engine, app.extensions["look_ups"]):
+            trace_statements(engine, provider)
     redis = RedisInstrumentor()
     if not redis.is_instrumented_by_opentelemetry:
         redis.instrument(tracer_provider=provider)

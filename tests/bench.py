@@ -23,10 +23,10 @@ from argon2 import PasswordHasher
 from argon2.low_level import Type
 
 from deploy import native
+from deploy.native import children
 from tests.api import PASSWORD, Device, changes, new_id, project, task, wire
 from tests.conftest import ROOT
 from tests.stack.checkout import Checkout
-from tests.stack.faults import children
 from tests.stack.http_api import HttpApi
 
 FULL = bool(os.environ.get("FULL"))

@@ -11,8 +11,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from deploy.native import children
 from tests.stack.checkout import Checkout
-from tests.stack.faults import FAULTS, children
+from tests.stack.faults import FAULTS
 from tests.stack.fleet import Fleet
 
 DEVICES = 50

@@ -2,24 +2,19 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 import pymysql
 
+from deploy.native import children
 from tests.stack.checkout import Checkout
 from tests.stack.load import eventually
 
 
-def children(pid: int) -> list[int]:
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    return [int(child) for child in found.stdout.split()]
-
-
 def kill_a_worker(checkout: Checkout) -> None:
-    os.kill(children(checkout.pid("sync"))[0], signal.SIGKILL)
+    os.kill(min(children(checkout.pid("sync"))), signal.SIGKILL)
 
 
 def end(part: str, number: int = signal.SIGKILL) -> Callable[[Checkout], None]:

@@ -3,13 +3,13 @@
 import http.client
 import os
 import signal
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from deploy import native
 from tests.api import Device, new_id, project, task
 from tests.stack.http_api import HttpApi
 from tests.stack.servers import Embedded, Stack
@@ -28,10 +28,7 @@ def workers(server: Embedded | Stack) -> list[int]:
     """Process ids of the workers that serve sync."""
     master = server.process if isinstance(server, Embedded) else server.services["sync"].process
     assert master
-    children = subprocess.run(
-        ["pgrep", "-P", str(master.pid)], capture_output=True, text=True, check=False
-    )
-    return [int(pid) for pid in children.stdout.split()]
+    return sorted(native.children(master.pid))
 
 
 def test_a_reader_misses_no_push_through_any_process(device: Device) -> None:
