@@ -11,9 +11,10 @@ from services.sync.cursor import Cursor, write
 from services.sync.selection import Mode, PullRequest, select_rows
 from shared import metrics
 from shared.db import db
+from shared.json_rows import encode_rows
 from shared.models import Restore
 from shared.now import now_ms
-from shared.tables import SyncedTable, encode_rows, synced_tables
+from shared.tables import SyncedTable, synced_tables
 
 BUCKETS = ("created", "updated", "deleted")
 

@@ -6,12 +6,13 @@ import orjson
 from sqlalchemy import orm, select
 
 from shared.db import db
+from shared.json_rows import encode_rows
 from shared.models import Session, User
 from shared.now import rfc3339
 from shared.problems import Unauthorized
 from shared.schemas import user_json
 from shared.sessions import Caller
-from shared.tables import encode_rows, synced_tables
+from shared.tables import synced_tables
 
 
 def export_account(caller: Caller) -> Iterator[bytes]:

@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, select
 
-from shared import tables
-from shared.tables import encode_rows, synced_tables
+from shared import json_rows
+from shared.json_rows import encode_rows
+from shared.tables import synced_tables
 from tests.api import Device, project, task
 from tests.conftest import Backend
 
@@ -35,7 +36,7 @@ def both_ways(url: str, user_id: str) -> list[tuple[bytes, bytes]]:
         for table in synced_tables():
             fast = b"".join(encode_rows(connection, table.record, table.of(user_id)))
             with patch.context() as slowly:
-                slowly.setattr(tables, "can_encode", lambda *_: False)
+                slowly.setattr(json_rows, "can_encode", lambda *_: False)
                 plain = b"".join(encode_rows(connection, table.record, table.of(user_id)))
             found.append((fast, plain))
             alone = (table.sql.c.id,)
@@ -73,3 +74,18 @@ def test_any_text_comes_out_alike(device: Device, environ: dict[str, str], text:
     device.push(projects={"created": [project(name=text, description=text)]})
     for fast, plain in both_ways(environ["DATABASE_URL"], device.user_id):
         assert fast == plain
+
+
+def test_what_is_left_of_an_answer_does_not_reach_the_next_one(
+    device: Device, environ: dict[str, str]
+) -> None:
+    device.push(projects={"created": [project(description="x" * n) for n in range(3000)]})
+    projects = synced_tables()[0]
+    engine = create_engine(environ["DATABASE_URL"])
+    with engine.connect() as connection:
+        pieces = encode_rows(connection, projects.record, projects.of(device.user_id))
+        next(pieces), next(pieces)
+        pieces.close()
+        again = b"".join(encode_rows(connection, projects.record, projects.of(device.user_id)))
+    assert len(orjson.loads(b"[" + again + b"]")) == 3000
+    engine.dispose()
