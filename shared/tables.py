@@ -62,6 +62,11 @@ class SyncedTable:
         """Every name that a pushed record may have."""
         return frozenset((*self.names, "id", "_status", "_changed"))
 
+    @cached_property
+    def empty_row(self) -> dict[str, Value]:
+        """The columns of a row that was sent without any."""
+        return {column.name: column.empty for column in self.columns}
+
     @property
     def parent_column(self) -> str | None:
         """The column that names the owner."""

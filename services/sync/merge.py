@@ -1,7 +1,7 @@
 """What a push does to one record: the table of API.md, "Push", as code. Pure rules, no I/O."""
 
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 Operation = Literal["created", "updated", "deleted"]
 
@@ -64,13 +64,13 @@ def is_conflict(has: Known, operation: Operation) -> bool:
     return has is Known.UNSEEN
 
 
-def written_columns(action: Action, changed: object, present: set[str]) -> set[str]:
-    """Which of the columns `present` in a record are written.
+def written_values(action: Action, changed: object, values: dict[str, Any]) -> dict[str, Any]:
+    """Which of the `values` of a record, by column, are written.
 
     `changed` is the record's `_changed`, where WatermelonDB names the columns that the device
     changed ("name,updated_at"): in a conflict they alone are written, so that the edits of two
     devices to different columns both stand.
     """
     if action is Action.MERGE and isinstance(changed, str) and changed:
-        return present & set(changed.split(","))
-    return present
+        return {name: values[name] for name in changed.split(",") if name in values}
+    return values

@@ -131,9 +131,9 @@ def _encode(
             condition = selected.get(bucket)
             if condition is not None:
                 columns = (table.sql.c.id,) if bucket == "deleted" else table.record
-                wanted = and_(table.of(pull.user_id), condition)
+                wanted = select(*columns).where(table.of(pull.user_id), condition)
                 count = metrics.RECORDS.labels("pulled", bucket).inc
-                yield from encode_rows(connection, columns, wanted, count)
+                yield from encode_rows(connection, wanted, count)
             yield b"]"
     yield b'}},"timestamp":%d' % timestamp
     yield b',"experimentalStrategy":"replacement"}' if mode is Mode.REPLACEMENT else b"}"

@@ -1,24 +1,26 @@
 """Push: apply a device's changes at one tick of its user's clock, all of them or none."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import RowMapping, Select, bindparam, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, select, update
 
 from services.sync import clock, merge
 from services.sync.merge import Action, Known, Operation
 from services.sync.repair import repair_record
 from services.sync.schemas import SAFE_ID, Changes
 from shared import metrics
-from shared.db import chunks, db, transaction, upsert
+from shared.db import chunks, db, transaction
+from shared.json_rows import read_rows, write_rows
 from shared.problems import Problem
 from shared.tables import SyncedTable, Value, synced_tables
 
 #: The operations that carry records.
 NAMING: tuple[Operation, ...] = ("created", "updated")
 
-Row = dict[str, Value]
+Row = dict[str, Any]
 Ids = dict[str, list[str]]
 
 
@@ -74,6 +76,8 @@ class Plan:
     strangers: set[str] = field(default_factory=set)
     #: Whether a row lives once the push is applied, for every row looked at.
     lives: dict[str, bool] = field(default_factory=dict)
+    #: Owners that live before the push, as a row of theirs does.
+    living_owners: set[Value] = field(default_factory=set)
     #: Rows that lived before the push and no longer do.
     died: set[str] = field(default_factory=set)
     conflicts: list[str] = field(default_factory=list)
@@ -164,6 +168,10 @@ def _draft(push: Push, plan: Plan, change: dict[Operation, list[Any]]) -> None:
     deleted = change.get("deleted", [])
     rows = _load(push, table, [*records, *deleted])
     plan.lives = {id_: not row["is_deleted"] for id_, row in rows.items()}
+    if table.parent_column:
+        plan.living_owners = {
+            row[table.parent_column] for row in rows.values() if not row["is_deleted"]
+        }
     for id_ in deleted:
         has = _known(push, rows.get(id_))
         if merge.is_conflict(has, "deleted"):
@@ -179,7 +187,7 @@ def _draft(push: Push, plan: Plan, change: dict[Operation, list[Any]]) -> None:
 
 
 def _draft_record(
-    push: Push, plan: Plan, operation: Operation, record: dict[str, Any], row: RowMapping | None
+    push: Push, plan: Plan, operation: Operation, record: dict[str, Any], row: Row | None
 ) -> None:
     table, id_ = plan.table, record["id"]
     plan.with_unknown_columns += not record.keys() <= table.known_names
@@ -198,18 +206,15 @@ def _draft_record(
         plan.resolved.append(id_)
     if action is Action.KEEP:
         if row is not None and not row["is_deleted"]:
-            plan.drafts[id_] = Draft(dict(row), write=False, seen=False)
+            plan.drafts[id_] = Draft(row, write=False, seen=False)
         return
 
     values, repaired = repair_record(record, table.columns)
     if repaired:
         plan.repaired.append(id_)
-    if row is None:
-        before: Row = {column.name: column.empty for column in table.columns}
-    else:
-        before = dict(row)
-    kept = merge.written_columns(action, record.get("_changed"), set(values))
-    after = before | {name: values[name] for name in kept} | {"is_deleted": False}
+    before = table.empty_row if row is None else row
+    kept = merge.written_values(action, record.get("_changed"), values)
+    after = before | kept | {"is_deleted": False}
     seen = has in (Known.SEEN, Known.SEEN_TOMBSTONE)
     plan.drafts[id_] = Draft(
         after,
@@ -227,10 +232,9 @@ def _follow_owners(push: Push, plan: Plan, owners: Plan) -> None:
     table, column = plan.table, plan.table.parent_column
     assert column is not None  # noqa: S101
     named = {owner for d in plan.drafts.values() if (owner := _as_id(d.row[column]))}
-    unknown = sorted(named - owners.lives.keys())
-    owners.lives |= {
-        id_: not row["is_deleted"] for id_, row in _load(push, owners.table, unknown).items()
-    }
+    unknown = named - owners.lives.keys()
+    owners.lives |= dict.fromkeys(unknown & plan.living_owners, True)
+    owners.lives |= _find_lives(push, owners.table, sorted(unknown - plan.living_owners))
     for id_, draft in plan.drafts.items():
         draft.row[column] = owner = _as_id(draft.row[column])
         if owner and owner not in owners.lives:
@@ -262,52 +266,70 @@ def _follow_owners(push: Push, plan: Plan, owners: Plan) -> None:
 def _write(push: Push, plan: Plan, tick: int) -> bool:
     """Write a plan at `tick`; return whether there was anything to write."""
     table = plan.table
-    fresh = {
+    stranger = table.empty_row | {"is_deleted": True}
+    if table.parent_column:
+        stranger[table.parent_column] = None
+    fresh = [stranger | {"id": id_} for id_ in sorted(plan.strangers)]
+    known: list[Row] = []
+    for id_, draft in plan.drafts.items():
+        if draft.write:
+            (fresh if draft.is_new else known).append(draft.row | {"id": id_})
+    same = {
         "user_id": push.user_id,
         "created_at_ms": tick,
         "updated_at_ms": tick,
         "created_by": push.session_id,
     }
-    stranger = {column.name: column.empty for column in table.columns} | {"is_deleted": True}
-    if table.parent_column:
-        stranger[table.parent_column] = None
-    rows = [stranger | fresh | {"id": id_} for id_ in sorted(plan.strangers)]
-    for id_, draft in plan.drafts.items():
-        if draft.write:
-            origin = fresh if draft.is_new else {"user_id": push.user_id, "updated_at_ms": tick}
-            rows.append(draft.row | origin | {"id": id_})
-    for piece in chunks(rows):
-        columns = [*table.names, "created_at_ms", "updated_at_ms", "is_deleted", "created_by"]
-        db.session.execute(upsert(table.sql, columns), [dict(row) for row in piece])
+    columns = ("id", *table.names, "is_deleted")
+    for rows, kept in ((fresh, ()), (known, ("created_at_ms", "created_by"))):
+        if rows:
+            write_rows(db.session.connection(), table.sql, columns, rows, same, kept)
     for ids in chunks(sorted(plan.buried)):
         db.session.execute(
             update(table.sql)
             .where(table.of(push.user_id), table.sql.c.id.in_(ids))
             .values(is_deleted=True, updated_at_ms=tick)
         )
-    return bool(rows or plan.buried)
+    return bool(fresh or known or plan.buried)
 
 
-def _load(push: Push, table: SyncedTable, ids: list[str]) -> dict[str, RowMapping]:
+def _load(push: Push, table: SyncedTable, ids: list[str]) -> dict[str, Row]:
     """The rows of these ids, tombstones included. The held clock keeps them as they are."""
-    query = _find_rows(table)
-    return {
-        row["id"]: row
-        for piece in chunks(ids)
-        for row in db.session.execute(query, {"user_id": push.user_id, "ids": piece}).mappings()
-    }
+    return {str(row["id"]): row for row in _read(push, _find_rows(table), ids)}
+
+
+def _find_lives(push: Push, table: SyncedTable, ids: list[str]) -> dict[str, bool]:
+    """Of those of these ids that there are: whether the row lives."""
+    found = _read(push, _find_state(table), ids)
+    return {str(row["id"]): not row["is_deleted"] for row in found}
+
+
+def _read(push: Push, query: Select[Any], ids: list[str]) -> Iterator[Row]:
+    for piece in chunks(ids):
+        values = {"user_id": push.user_id, "ids": piece}
+        yield from read_rows(db.session.connection(), query, values)
+
+
+# Built once, since every push runs them.
+@cache
+def _find_rows(table: SyncedTable) -> Select[Any]:
+    c = table.sql.c
+    return _by_ids(table, *table.record, c.updated_at_ms, c.is_deleted, c.created_by)
 
 
 @cache
-def _find_rows(table: SyncedTable) -> Select[*tuple[Any, ...]]:
-    # Built once, since every push runs it.
+def _find_state(table: SyncedTable) -> Select[Any]:
+    return _by_ids(table, table.sql.c.id, table.sql.c.is_deleted)
+
+
+def _by_ids(table: SyncedTable, *columns: ColumnElement[Any]) -> Select[Any]:
     c = table.sql.c
-    return select(
-        *table.record, c.created_at_ms, c.updated_at_ms, c.is_deleted, c.created_by
-    ).where(c.user_id == bindparam("user_id"), c.id.in_(bindparam("ids", expanding=True)))
+    return select(*columns).where(
+        c.user_id == bindparam("user_id"), c.id.in_(bindparam("ids", expanding=True))
+    )
 
 
-def _known(push: Push, row: RowMapping | None) -> Known:
+def _known(push: Push, row: Row | None) -> Known:
     if row is None:
         return Known.NOTHING
     return merge.known(

@@ -10,8 +10,6 @@ from typing import Any, Protocol
 #: JavaScript holds whole numbers exactly up to here.
 LARGEST = 2**53
 
-REPLACEMENT = "\ufffd"
-
 
 class Column(Protocol):
     """What the rules need to know of a column; `shared.tables.Column` is one."""
@@ -31,32 +29,24 @@ def repair_record(
     record: Mapping[str, Any], columns: tuple[Any, ...]
 ) -> tuple[dict[str, Any], bool]:
     """The values of the `columns` that the record has, each storable; and whether one had to change."""
-    values = {}
-    repaired = False
-    for column in columns:
-        if column.name in record:
-            value = record[column.name]
-            values[column.name] = good = repair_value(value, column)
-            repaired = repaired or good != value
-    return values, repaired
+    values = {
+        column.name: repair_value(record[column.name], column)
+        for column in columns
+        if column.name in record
+    }
+    return values, not values.items() <= record.items()
 
 
 def repair_value(value: Any, column: Column) -> Any:
     """`value` when the column can hold it, else the nearest that it can."""
-    if value is None:
-        return column.empty
-    if column.kind == "string":
-        return _string(value, column)
-    if column.kind == "boolean":
-        return _boolean(value, column)
-    return _number(value, column)
+    return column.empty if value is None else REPAIRS[column.kind](value, column)
 
 
 def _string(value: Any, column: Column) -> Any:
     if not isinstance(value, str):
         return column.empty
     try:
-        size = len(value.encode())
+        size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
         # Half a surrogate pair is no character, and no database stores it.
         value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -70,15 +60,15 @@ def _string(value: Any, column: Column) -> Any:
 
 def _boolean(value: Any, column: Column) -> Any:
     # SQLite on the device turns true and false into 1 and 0.
-    if isinstance(value, bool | int | float) and value in (0, 1):
-        return bool(value)
-    return column.empty
+    return bool(value) if type(value) in (bool, int, float) and value in (0, 1) else column.empty
 
 
 def _number(value: Any, column: Column) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if type(value) is float and isfinite(value):
+        value = trunc(value) if column.whole else value
+    elif type(value) is not int:
         return column.empty
-    if not column.whole:
-        return value
-    whole = trunc(value)
-    return whole if -LARGEST <= whole <= LARGEST else column.empty
+    return value if not column.whole or -LARGEST <= value <= LARGEST else column.empty
+
+
+REPAIRS = {"string": _string, "boolean": _boolean, "number": _number}

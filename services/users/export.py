@@ -34,8 +34,8 @@ def export_account(caller: Caller) -> Iterator[bytes]:
         for table in synced_tables():
             yield separator + orjson.dumps(table.name) + b":["
             separator = b","
-            columns = (*table.record, table.sql.c.is_deleted.label("_deleted"))
-            yield from encode_rows(connection, columns, table.of(caller.user_id))
+            records = select(*table.record, table.sql.c.is_deleted.label("_deleted"))
+            yield from encode_rows(connection, records.where(table.of(caller.user_id)))
             yield b"]"
         yield b"}}"
 

@@ -34,15 +34,15 @@ def both_ways(url: str, user_id: str) -> list[tuple[bytes, bytes]]:
     found = []
     with engine.connect() as connection, pytest.MonkeyPatch.context() as patch:
         for table in synced_tables():
-            fast = b"".join(encode_rows(connection, table.record, table.of(user_id)))
+            records = select(*table.record).where(table.of(user_id))
+            fast = b"".join(encode_rows(connection, records))
             with patch.context() as slowly:
                 slowly.setattr(json_rows, "can_encode", lambda *_: False)
-                plain = b"".join(encode_rows(connection, table.record, table.of(user_id)))
+                plain = b"".join(encode_rows(connection, records))
             found.append((fast, plain))
-            alone = (table.sql.c.id,)
-            ids = connection.scalars(select(*alone).where(table.of(user_id))).all()
-            listed = b"".join(encode_rows(connection, alone, table.of(user_id)))
-            assert b"[" + listed + b"]" == orjson.dumps(ids)
+            ids = select(table.sql.c.id).where(table.of(user_id))
+            listed = b"".join(encode_rows(connection, ids))
+            assert b"[" + listed + b"]" == orjson.dumps(connection.scalars(ids).all())
     engine.dispose()
     return found
 
@@ -81,11 +81,12 @@ def test_what_is_left_of_an_answer_does_not_reach_the_next_one(
 ) -> None:
     device.push(projects={"created": [project(description="x" * n) for n in range(3000)]})
     projects = synced_tables()[0]
+    records = select(*projects.record).where(projects.of(device.user_id))
     engine = create_engine(environ["DATABASE_URL"])
     with engine.connect() as connection:
-        pieces = encode_rows(connection, projects.record, projects.of(device.user_id))
+        pieces = encode_rows(connection, records)
         next(pieces), next(pieces)
         pieces.close()
-        again = b"".join(encode_rows(connection, projects.record, projects.of(device.user_id)))
+        again = b"".join(encode_rows(connection, records))
     assert len(orjson.loads(b"[" + again + b"]")) == 3000
     engine.dispose()

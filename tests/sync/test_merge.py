@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.sync.merge import RULES, Action, Known, is_conflict, known, written_columns
+from services.sync.merge import RULES, Action, Known, is_conflict, known, written_values
 
 TABLE = """
 | nothing                              | insert            | insert            | nothing      |
@@ -76,4 +76,4 @@ def test_conflicts_are_changes_to_what_was_not_seen() -> None:
 def test_changed_columns_count_in_a_conflict_only(
     action: Action, changed: object, expected: set[str]
 ) -> None:
-    assert written_columns(action, changed, {"name", "updated_at"}) == expected
+    assert written_values(action, changed, {"name": 1, "updated_at": 2}).keys() == expected
