@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase
 
 from shared import metrics
@@ -43,6 +43,9 @@ CONNECTION_LOST = {2006, 2013, 2055, 1927, 1053}
 NOT_SERVING = {1040, 1203, 1290, 1792, 1836, 2002, 2003}
 
 ATTEMPTS = 5
+#: A connection that was in use less than this ago is trusted to live; when it does not, `transaction`
+#: runs again, and a pull is 503.
+IDLE_S = 1.0
 #: Ids per `IN (…)` list: far below every engine's limit, enough to make a round trip worth its while.
 CHUNK = 1000
 
@@ -76,6 +79,7 @@ def init_app(app: Flask) -> None:
     db.init_app(app)
     with app.app_context():
         prepare(db.engine)
+        spare_round_trips(db.engine)
         observe(db.engine, app.config["SLOW_SQL_MS"])
     app.extensions["look_ups"] = guard = create_engine(url, **look_up_options(url))
     observe(guard, app.config["SLOW_SQL_MS"])
@@ -83,10 +87,12 @@ def init_app(app: Flask) -> None:
 
 def engine_options(url: URL) -> dict[str, Any]:
     """Options of `create_engine` for the engine that `url` names."""
-    options: dict[str, Any] = {"pool_pre_ping": True, "hide_parameters": True}
+    options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         options["connect_args"] = {"timeout": 10, "isolation_level": None}
     else:
+        # In the place of these, `spare_round_trips`.
+        options |= {"pool_pre_ping": False, "pool_reset_on_return": None}
         # REPEATABLE READ, said aloud, is what makes a pull one snapshot.
         options["isolation_level"] = "REPEATABLE READ"
         options["connect_args"] = {
@@ -105,11 +111,10 @@ def look_up_options(url: URL) -> dict[str, Any]:
     options = engine_options(url) | {
         "isolation_level": "AUTOCOMMIT",
         "skip_autocommit_rollback": True,
-        "pool_pre_ping": False,
     }
     if url.get_backend_name() != "sqlite":
-        # No transaction, so there is nothing to roll back. One connection for each thread.
-        options |= {"pool_reset_on_return": None, "pool_size": 8, "max_overflow": 0}
+        # One connection for each thread.
+        options |= {"pool_size": 8, "max_overflow": 0}
     return options
 
 
@@ -145,6 +150,40 @@ def prepare(engine: Any) -> None:
     def on_begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("writes")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def spare_round_trips(engine: Engine) -> None:
+    """Ask a server whether a connection lives only when it was idle; roll back only what is open."""
+    if engine.dialect.name == "sqlite":
+        return
+
+    @event.listens_for(engine, "checkout")
+    def checkout(connection: Any, record: Any, _proxy: object) -> None:
+        returned = record.info.get("returned")
+        if returned is not None and time.monotonic() - returned > IDLE_S:
+            try:
+                engine.dialect.do_ping(connection)
+            except Exception as error:
+                # The pool makes a new connection, now and for every other that is as old.
+                raise InvalidatePoolError from error
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.info["open"] = True
+
+    @event.listens_for(engine, "commit")
+    @event.listens_for(engine, "rollback")
+    def end(connection: Connection) -> None:
+        connection.info["open"] = False
+
+    @event.listens_for(engine, "reset")
+    def reset(connection: Any, record: Any, _state: object) -> None:
+        if record.info.get("open"):
+            connection.rollback()
+
+    @event.listens_for(engine, "checkin")
+    def checkin(_connection: object, record: Any) -> None:
+        record.info["returned"] = time.monotonic()
 
 
 def observe(engine: Engine, slow_ms: int) -> None:

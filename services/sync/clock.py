@@ -27,7 +27,7 @@ def read(connection: Connection, user_id: str) -> int:
 
 def lock(user_id: str) -> int:
     """The clock, held until the transaction ends: all pushes of a user go one after the other."""
-    present: int | None = db.session.scalar(LOCK, {"user": user_id})
+    present: int | None = db.session.connection().scalar(LOCK, {"user": user_id})
     if present is None:
         raise Unauthorized
     return present

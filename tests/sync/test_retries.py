@@ -26,7 +26,7 @@ def database(backend: Backend) -> MariaDB:
 
 @contextmanager
 def lost_connection(database: MariaDB, before: str) -> Iterator[None]:
-    """Kill the connection on which the first statement that begins with `before` is about to run."""
+    """Kill the connection on which the first statement that contains `before` is about to run."""
 
     def kill(_c: Any, cursor: Any, statement: str, _p: Any, _context: Any, _many: bool) -> None:
         if before in statement:
