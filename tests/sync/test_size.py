@@ -1,7 +1,7 @@
 """What a long push and a long pull cost: statements and memory, never times."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -74,3 +74,42 @@ def test_a_push_of_ten_thousand_records_arrives(device: Device) -> None:
     other = device.another()
     other.pull()
     assert len(other.rows["tasks"]) == 10_000
+
+
+@pytest.fixture
+def rows_read(backend: Backend) -> Callable[[Callable[[], object]], int]:
+    """How many rows the database looks at while something is done."""
+    if backend.database is None or backend.others:
+        pytest.skip("only a single server counts them for all connections")
+    database = backend.database
+
+    def count() -> int:
+        # Of tables alone: what the server reads of its own temporary ones is "_tmp_".
+        with database.root() as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW GLOBAL STATUS WHERE variable_name LIKE 'Handler_read_%'")
+            rows = dict(cursor.fetchall())
+        return sum(int(rows[name]) for name in rows if name != "Handler_read_rnd_deleted")
+
+    def during(work: Callable[[], object]) -> int:
+        before = count()
+        looking = count() - before
+        work()
+        return count() - before - 2 * looking
+
+    return during
+
+
+def test_the_rows_read_are_those_sent_and_not_those_there_are(
+    device: Device, rows_read: Callable[[Callable[[], object]], int]
+) -> None:
+    p = project()
+    device.push(projects={"created": [p]})
+    device.push(tasks={"created": [task(p["id"]) for _ in range(2000)]})
+    device.pull()
+    other, fresh = device.another(), device.another()
+    other.last_pulled_at = device.last_pulled_at
+    tasks = [task(p["id"]) for _ in range(10)]
+    assert rows_read(other.pull) < 5
+    assert rows_read(lambda: device.push(tasks={"created": tasks})) < 50
+    assert rows_read(other.pull) < 100
+    assert 2000 < rows_read(fresh.pull) < 2100
