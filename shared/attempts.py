@@ -8,7 +8,7 @@ import hashlib
 
 from sqlalchemy import bindparam, delete, select
 
-from shared.db import Base, db, transaction, upsert
+from shared.db import Base, db, look_up, transaction, upsert
 from shared.models import LoginFailures
 from shared.now import now_ms
 from shared.problems import Problem
@@ -35,14 +35,14 @@ class TooManyAttempts(Problem):
 
 
 def refuse_when_locked(email: str) -> int:
-    """Return the failures counted so far, or raise `TooManyAttempts`. Needs a transaction."""
-    row = db.session.execute(FIND_FAILURES, {"key": key(email)}).one_or_none()
+    """Return the failures counted so far, or raise `TooManyAttempts`."""
+    row = look_up(FIND_FAILURES, {"key": key(email)})
     if row is None:
         return 0
     wait = row.first_failed_at + WINDOW_MS - now_ms()
     if row.failures >= MOST and wait > 0:
         raise TooManyAttempts(wait)
-    return row.failures
+    return int(row.failures)
 
 
 @transaction

@@ -1,18 +1,25 @@
 """Opening an account, and proving that it is yours."""
 
 import logging
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, update
 
 from services.auth.rotation import Grant, Lifetimes, open_session
 from shared import attempts, metrics
 from shared.accounts import add_user
-from shared.db import db, transaction
+from shared.db import affected, db, look_up, transaction
 from shared.models import User
 from shared.passwords import hash_password, is_outdated, verify_password
 from shared.problems import Problem, Unauthorized
 
 log = logging.getLogger(__name__)
+
+#: Built once, since every login runs them.
+FIND_USER = select(*User.__table__.c).where(User.email == bindparam("email"))
+LOCK_USER = (
+    select(User.password, User.is_active).where(User.id == bindparam("id")).with_for_update()
+)
 
 
 class InvalidCredentials(Unauthorized):
@@ -49,19 +56,18 @@ def _register(
 
 def login(
     email: str, password: str, device_name: str | None, lifetimes: Lifetimes
-) -> tuple[User, Grant]:
-    """Begin a session.
+) -> tuple[Any, Grant]:
+    """Begin a session of the account, whose columns are returned with it.
 
     Raises `InvalidCredentials`, `TooManyAttempts`, or `AccountDisabled` after a right password.
     """
     email = email.strip().lower()
-    with db.session.begin():
-        try:
-            attempts.refuse_when_locked(email)
-        except attempts.TooManyAttempts:
-            metrics.LOGINS.labels("refused").inc()
-            raise
-        user = db.session.scalar(select(User).where(User.email == email))
+    try:
+        attempts.refuse_when_locked(email)
+    except attempts.TooManyAttempts:
+        metrics.LOGINS.labels("refused").inc()
+        raise
+    user = look_up(FIND_USER, {"email": email})
     # Outside of any transaction: hashing is slow on purpose.
     if not verify_password(user.password if user else None, password) or user is None:
         locked = attempts.count_failure(email)
@@ -89,7 +95,7 @@ def _begin(
 ) -> Grant:
     # What was verified may have changed while it was hashed: locked, or the password replaced.
     failures = attempts.refuse_when_locked(email)
-    user = db.session.get(User, user_id, with_for_update=True, populate_existing=True)
+    user = db.session.connection().execute(LOCK_USER, {"id": user_id}).one_or_none()
     if user is None or user.password != verified:
         raise InvalidCredentials
     if not user.is_active:
@@ -97,5 +103,5 @@ def _begin(
     if failures:
         attempts.forget_failures(email)
     if rehashed:
-        user.password = rehashed
+        affected(update(User).where(User.id == user_id).values(password=rehashed))
     return open_session(user_id, device_name, lifetimes)

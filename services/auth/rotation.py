@@ -5,7 +5,7 @@ import logging
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from shared import metrics
 from shared.db import db, transaction
@@ -56,17 +56,16 @@ def open_session(user_id: str, device_name: str | None, lifetimes: Lifetimes) ->
     now = now_ms()
     expires_at = lifetimes.expiry(now, began=now)
     grant = Grant(user_id, str(uuid.uuid4()), uuid.uuid4().hex, now, expires_at)
-    db.session.add(
-        Session(
-            id=grant.session_id,
-            user_id=user_id,
-            device_name=device_name,
-            refresh_hash=fingerprint(grant.refresh_jti),
-            created_at=now,
-            last_used_at=now,
-            expires_at=grant.expires_at,
-        )
-    )
+    session = {
+        "id": grant.session_id,
+        "user_id": user_id,
+        "device_name": device_name,
+        "refresh_hash": fingerprint(grant.refresh_jti),
+        "created_at": now,
+        "last_used_at": now,
+        "expires_at": grant.expires_at,
+    }
+    db.session.connection().execute(insert(Session), session)
     return grant
 
 
