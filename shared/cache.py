@@ -21,14 +21,6 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 0.25
 PAUSE_S = 1.0
 
-#: Sets KEYS[1] to the number ARGV[1] for ARGV[2] seconds, unless it holds as much or more.
-RAISE = """
-local held = tonumber(redis.call('GET', KEYS[1]) or '') or 0
-if tonumber(ARGV[1]) > held then
-    redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-end
-"""
-
 
 class Cache:
     """One app's connection to Redis or a Redis Cluster, or to none when `url` is empty.
@@ -96,19 +88,9 @@ def drop(*keys: str) -> None:
     _attempt(lambda redis: [redis.delete(key) for key in keys])
 
 
-def clock_key(user_id: str) -> str:
-    """Where the copy of a user's sync clock is."""
-    return f"clock:{user_id}"
-
-
 def profile_key(user_id: str, version: int) -> str:
     """Where the copy of a profile is, in this version of it (`users.updated_at`)."""
     return f"profile:{user_id}:{version}"
-
-
-def raise_to(key: str, value: int, seconds: int) -> None:
-    """Hold `value` under `key` for `seconds`, unless a greater one is there already."""
-    _attempt(lambda redis: redis.eval(RAISE, 1, key, value, seconds))
 
 
 def state() -> str:

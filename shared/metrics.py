@@ -69,7 +69,7 @@ for _counter, _outcomes in (
     (REFRESHES, ("rotated", "repeated", "reused", "refused")),
     (RETRIES, ("rolled_back", "connection_lost")),
     (CACHE, ("hit", "miss", "failed")),
-    (PULLS, ("first", "changes", "restored", "replacement", "nothing", "nothing_cached")),
+    (PULLS, ("first", "changes", "restored", "replacement", "nothing")),
 ):
     for _outcome in _outcomes:
         _counter.labels(_outcome)

@@ -18,11 +18,13 @@ class Caller:
     role: str
     #: `users.updated_at`, which names the version of the profile.
     profile_version: int
+    #: The user's sync clock, as it stood when the request began.
+    clock: int
 
 
 #: Built once, since every request runs it.
 FIND_CALLER = (
-    select(User.role, User.updated_at)
+    select(User.role, User.updated_at, User.last_modified_at)
     .join(Session, Session.user_id == User.id)
     .where(
         User.id == bindparam("user_id"),

@@ -19,12 +19,13 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import pygal
 from argon2 import PasswordHasher
 from argon2.low_level import Type
 
 from deploy import native
 from deploy.native import children
-from tests.api import PASSWORD, Device, changes, new_id, project, task, wire
+from tests.api import PASSWORD, Device, changes, project, task, wire
 from tests.conftest import ROOT
 from tests.stack.checkout import Checkout
 from tests.stack.http_api import HttpApi
@@ -78,6 +79,8 @@ class Bench:
         ]
         self.straight = HttpApi(f"http://127.0.0.1:{self.port('sync')}/v1")
         self.lines: list[dict[str, Any]] = []
+        #: Of an operation: µs per record, by the number of records.
+        self.growth: dict[str, dict[int, float]] = {}
 
     def port(self, name: str) -> int:
         return next(int(n.split(":")[1]) for n in self.parts if n.startswith(f"{name}:"))
@@ -94,16 +97,48 @@ class Bench:
         self, name: str, aim: str, ours: Callable[[], float], floor: Callable[[], float]
     ) -> None:
         """Measure both in turn, and keep ours ÷ floor with its spread."""
-        pairs = [(ours(), floor()) for _ in range(TIMES)]
+        pairs, spent = [], []
+        for _ in range(TIMES):
+            before = self.cpu()
+            mine = ours()
+            spent.append([after - b for after, b in zip(self.cpu(), before, strict=True)])
+            pairs.append((mine, floor()))
         ratios = [a / b for a, b in pairs]
         mine, least = (statistics.median(column) for column in zip(*pairs, strict=True))
-        self.keep(name, aim, mine / least, f"{min(ratios):.2f} to {max(ratios):.2f}")
+        cpu = [round(statistics.median(column), 2) for column in zip(*spent, strict=True)]
+        self.keep(name, aim, mine / least, f"{min(ratios):.2f} to {max(ratios):.2f}", cpu=cpu)
 
-    def keep(self, name: str, aim: str, value: float, spread: str = "", unit: str = "×") -> None:
-        self.lines.append(
-            {"line": name, "value": round(value, 3), "unit": unit, "spread": spread, "aim": aim}
+    def keep(
+        self,
+        name: str,
+        aim: str,
+        value: float,
+        spread: str = "",
+        unit: str = "×",
+        cpu: Sequence[float] = (),
+    ) -> None:
+        """Keep a result; `cpu` are the seconds of services and of database for one of ours."""
+        line = {"line": name, "value": round(value, 3), "unit": unit, "spread": spread, "aim": aim}
+        self.lines.append(line | {"cpu": cpu})
+        seconds = " + ".join(f"{one:.2f} s" for one in cpu)
+        print(f"{name:<66} {value:8.2f} {unit:<3} {spread:<14} {aim:<11} {seconds}", flush=True)
+
+    def grows(self, operation: str, records: int, seconds: float) -> None:
+        """Keep a point of a growth line."""
+        self.growth.setdefault(operation, {})[records] = seconds / records * 1e6
+
+    def plot(self) -> bytes:
+        """The growth lines as SVG."""
+        chart = pygal.XY(
+            title="µs per record, by the number of records",
+            logarithmic=True,
+            xrange=(50, 200_000),
+            style=pygal.style.CleanStyle,
+            js=[],
         )
-        print(f"{name:<58} {value:8.2f} {unit:<3} {spread:<16} aim {aim}", flush=True)
+        for operation, points in self.growth.items():
+            chart.add(operation, sorted(points.items()))
+        return bytes(chart.render())
 
     def sql(self, statement: str | bytes) -> float:
         """Seconds that the batch client takes for it."""
@@ -114,17 +149,15 @@ class Bench:
         )
         return time.perf_counter() - began
 
-    def cpu(self, work: Callable[[], object], *parts: str) -> float:
-        """Seconds of processor that the parts spend while something is done."""
-        pids = self.processes(*parts)
+    def cpu(self) -> tuple[float, float]:
+        """Seconds of processor that the services have spent so far, and the database."""
 
-        def spent() -> int:
-            found = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1] for pid in pids]
-            return sum(int(text.split()[11]) + int(text.split()[12]) for text in found)
+        def spent(*parts: str) -> float:
+            stats = [Path(f"/proc/{pid}/stat").read_text() for pid in self.processes(*parts)]
+            fields = [text.rsplit(")", 1)[1].split() for text in stats]
+            return sum(int(one[11]) + int(one[12]) for one in fields) / TICKS
 
-        before = spent()
-        work()
-        return (spent() - before) / TICKS
+        return spent("auth", "users", "sync"), spent("database")
 
 
 def load(url: str, *options: str, arguments: Sequence[str] = ()) -> float:
@@ -192,13 +225,12 @@ def first_syncs(bench: Bench) -> None:
         lambda: read(big, sync)[1],
         lambda: bench.sql(select),
     )
-    per_record = {
-        records: statistics.median(read(device, sync)[1] for _ in range(TIMES)) / records
-        for records, device in sizes.items()
-    }
+    for records, device in sizes.items():
+        seconds = statistics.median(read(device, sync)[1] for _ in range(TIMES))
+        bench.grows("first sync", records, seconds)
     for records in (10_000, 100_000):
-        ratio = per_record[records] / per_record[1_000]
-        bench.keep(f"… per record, {records:,} ÷ 1,000", "0.8 to 1.2", ratio)
+        ratio = bench.growth["first sync"][records] / bench.growth["first sync"][1_000]
+        bench.keep(f"… per record, {records:,} ÷ 1,000", "≤ 1.2", ratio)
     first = statistics.median(read(big, sync)[0] for _ in range(TIMES))
     bench.keep("… time to the first byte", "≤ 100 ms", first * 1000, unit="ms")
 
@@ -231,7 +263,8 @@ def upsert(device: Device, records: list[dict[str, Any]]) -> bytes:
             "NULL" if value is None else str(int(value)) if isinstance(value, int) else f"'{value}'"
         )
 
-    fixed = f"'{device.user_id}', 1, 1, 0, 'x'"
+    tick = time.time_ns() // 1_000_000
+    fixed = f"'{device.user_id}', {tick}, {tick}, 0, '{device.session_id}'"
     values = [
         "(" + ", ".join([fixed, *(literal(r[c.strip()]) for c in COLUMNS.split(","))]) + ")"
         for r in records
@@ -240,7 +273,8 @@ def upsert(device: Device, records: list[dict[str, Any]]) -> bytes:
         f"INSERT INTO tasks (user_id, created_at_ms, updated_at_ms, is_deleted, created_by, {COLUMNS})"
         " VALUES "
     )
-    tail = " ON DUPLICATE KEY UPDATE title = VALUES(title), updated_at_ms = VALUES(updated_at_ms);"
+    names = [*COLUMNS.split(", ")[1:], "updated_at_ms", "is_deleted"]
+    tail = " ON DUPLICATE KEY UPDATE " + ", ".join(f"{n} = VALUES({n})" for n in names) + ";"
     pieces = [
         head + ",".join(values[start : start + 1000]) + tail
         for start in range(0, len(values), 1000)
@@ -254,8 +288,8 @@ def pushes(bench: Bench) -> None:
     p = project()
     own.push(projects={"created": [p]})
 
-    def records() -> list[dict[str, Any]]:
-        return [wire(task(p["id"], id=new_id())) for _ in range(10_000)]
+    def records(number: int = 10_000) -> list[dict[str, Any]]:
+        return [wire(task(p["id"])) for _ in range(number)]
 
     def push(some: list[dict[str, Any]], operation: str) -> float:
         body = json.dumps(changes(tasks={operation: some})).encode()
@@ -272,6 +306,9 @@ def pushes(bench: Bench) -> None:
         lambda: push(records(), "created"),
         lambda: bench.sql(upsert(device, records())),
     )
+    for number in (100, 1_000, 10_000):
+        times = [push(records(number), "created") for _ in range(TIMES)]
+        bench.grows("push of new records", number, statistics.median(times))
     known = records()
     push(known, "created")
 
@@ -289,10 +326,9 @@ def pushes(bench: Bench) -> None:
 
     def push_one() -> float:
         body = json.dumps(changes(tasks={"updated": [one | {"title": str(time.monotonic_ns())}]}))
-        query = {"last_pulled_at": 2**53}
-        return timed(
-            lambda: own.api.post("/sync", body.encode(), token=own.token, query_string=query)
-        )
+        path = f"/v1/sync?last_pulled_at={2**53}"
+        headers = {"Authorization": f"Bearer {own.token}"}
+        return timed(lambda: call(service, "POST", path, body, headers))
 
     with bench.checkout.root() as connection, connection.cursor() as cursor:
         cursor.execute("CREATE TABLE floor (id INT PRIMARY KEY, n BIGINT)")
@@ -302,11 +338,14 @@ def pushes(bench: Bench) -> None:
             n = time.monotonic_ns()
             return timed(lambda: cursor.execute(f"UPDATE floor SET n = {n} WHERE id = 1"))
 
+        service = HTTPConnection("127.0.0.1", bench.port("sync"))
         empty = HTTPConnection("127.0.0.1", bench.floor.port)
 
-        def call() -> None:
-            empty.request("GET", "/empty")
-            empty.getresponse().read()
+        def call(connection: HTTPConnection, *request: Any) -> None:
+            connection.request(*request)
+            response = connection.getresponse()
+            response.read()
+            assert response.status == 200
 
         def many(work: Callable[[], float]) -> float:
             return statistics.median(work() for _ in range(100))
@@ -315,8 +354,9 @@ def pushes(bench: Bench) -> None:
             "push of one record ÷ (a durable commit + an empty route)",
             "≤ 1.5",
             lambda: many(push_one),
-            lambda: many(commit) + many(lambda: timed(call)),
+            lambda: many(commit) + many(lambda: timed(lambda: call(empty, "GET", "/empty"))),
         )
+        service.close()
         empty.close()
         cursor.execute("DROP TABLE floor")
 
@@ -370,6 +410,11 @@ def nothing_new(bench: Bench) -> None:
         lambda: load(straight, bearer(device)),
         lambda: load(through, bearer(device)),
     )
+    alone = statistics.median(load(through, bearer(device)) for _ in range(TIMES))
+    bench.checkout.ask("scale", "sync", 3)
+    three = statistics.median(load(through, bearer(device)) for _ in range(TIMES))
+    bench.checkout.ask("scale", "sync", 1)
+    bench.keep("three instances of sync ÷ one, requests/s", "≥ 1", three / alone)
 
 
 def few_changes(bench: Bench) -> None:
@@ -445,6 +490,8 @@ def main() -> None:
             bench.stop()
     out = ROOT / ".local/bench.json"
     out.write_text(json.dumps(bench.lines, indent=2, ensure_ascii=False) + "\n")
+    if bench.growth:
+        out.with_suffix(".svg").write_bytes(bench.plot())
     print(f"\nWritten to {out}. What each line means: docs/performance.md")
 
 

@@ -52,5 +52,5 @@ def _seal(pull: PullRequest, limit: int) -> str:
         sorted(pull.migration.tables),
         sorted((table, sorted(names)) for table, names in pull.migration.columns.items()),
     )
-    fields = (pull.user_id, pull.last_pulled_at, pull.created_as_updated, limit, migration)
+    fields = (pull.caller.user_id, pull.last_pulled_at, pull.created_as_updated, limit, migration)
     return hashlib.sha256(orjson.dumps(fields)).hexdigest()[:16]

@@ -112,7 +112,6 @@ def push_changes(
     stored are repaired. Raises `SyncConflict` when `conflicts` is `reject` and there are any.
     """
     pushed = _push(Push(user_id, session_id, last_pulled_at), changes, conflicts == "reject")
-    clock.remember(user_id, pushed.timestamp)
     _count(changes, pushed)
     return pushed
 

@@ -29,8 +29,7 @@ def pull() -> Response | dict[str, Any]:
     body = read_json(optional=True) if request.method == "POST" else {}
     parameters = Parameters(request.args, body)
     request_ = PullRequest(
-        g.caller.user_id,
-        g.caller.session_id,
+        g.caller,
         parameters.last_pulled_at(),
         parameters.flag("send_created_as_updated"),
         parameters.migration(),

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, false, or_, true
 
+from shared.sessions import Caller
 from shared.tables import SyncedTable
 
 
@@ -32,8 +33,7 @@ class Migration:
 class PullRequest:
     """Who pulls, and since when. `last_pulled_at` in milliseconds, 0 for a first sync."""
 
-    user_id: str
-    session_id: str
+    caller: Caller
     last_pulled_at: int
     created_as_updated: bool = False
     migration: Migration | None = None
@@ -73,7 +73,9 @@ def select_rows(pull: PullRequest, table: SyncedTable, mode: Mode) -> Selection:
     changed = c.updated_at_ms > since
     # What its own session made the device has already; `created` would bring back a record that
     # the user has deleted there meanwhile.
-    fresh: ColumnElement[bool] = and_(c.created_at_ms > since, c.created_by != pull.session_id)
+    fresh: ColumnElement[bool] = and_(
+        c.created_at_ms > since, c.created_by != pull.caller.session_id
+    )
     live: ColumnElement[bool] = ALL
     dead: ColumnElement[bool] = NONE
     if mode is Mode.FIRST:

@@ -72,9 +72,7 @@ def delete_account(caller: Caller, password: str) -> None:
     user = _read(caller)
     _confirm(user, password)
     _delete(caller, user.password)
-    cache.drop(
-        cache.profile_key(caller.user_id, caller.profile_version), cache.clock_key(caller.user_id)
-    )
+    cache.drop(cache.profile_key(caller.user_id, caller.profile_version))
     log.info("account_deleted")
 
 

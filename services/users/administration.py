@@ -86,7 +86,7 @@ def _change(user_id: str, changes: dict[str, Any]) -> User:
 def delete_user(user_id: str) -> None:
     """Delete an account with all its data. Raises `NotFound`, `LastAdmin`."""
     version = _delete(user_id)
-    cache.drop(cache.profile_key(user_id, version), cache.clock_key(user_id))
+    cache.drop(cache.profile_key(user_id, version))
     log.info("account_deleted_by_admin", extra={"target_id": user_id})
 
 

@@ -5,7 +5,7 @@ import pytest
 import services.auth
 import services.sync
 import services.users
-from tests.api import Api, Device, assert_problem, project
+from tests.api import Api, Device, assert_problem
 from tests.conftest import Backend
 
 SERVICES = (services.auth, services.users, services.sync)
@@ -44,20 +44,6 @@ def test_a_bug_is_500_and_says_nothing_of_itself(device: Device) -> None:
     refused = Api(app).get("/sync", token=device.token)
     assert_problem(refused, 500, "internal_error")
     assert "secret" not in refused.text
-
-
-@pytest.mark.parametrize("lie", [b"garbage", b"", b"-1", b"99999999999999999", b"1"])
-def test_a_poisoned_clock_in_redis_hides_no_change(
-    device: Device, backend: Backend, lie: bytes
-) -> None:
-    if backend.redis is None:
-        pytest.skip("the embedded backend has no Redis")
-    other = device.another()
-    other.pull()
-    with backend.redis.client() as client:
-        client.set(f"clock:{device.user_id}", lie, ex=60)
-    device.push(projects={"created": [project()]})
-    assert len(other.pull()["changes"]["projects"]["created"]) == 1
 
 
 def test_a_poisoned_profile_in_redis_is_gone_with_the_next_change(

@@ -59,16 +59,6 @@ def use_up_connections(checkout: Checkout) -> None:
         cursor.execute("SET GLOBAL max_connections = 151")
 
 
-def poison_the_cache(checkout: Checkout) -> None:
-    """Every user's clock in Redis is wrong, too high and too low."""
-    url = checkout.ask("describe")["environ"]["sync"]["REDIS_URL"]
-    import redis
-
-    with redis.Redis.from_url(url) as client:
-        for number, key in enumerate(client.scan_iter("clock:*")):
-            client.set(key, (2**60, 1)[number % 2], ex=60)
-
-
 FAULTS: dict[str, Callable[[Checkout], None]] = {
     "a worker of sync is killed": kill_a_worker,
     "sync is killed": end("sync"),
@@ -80,5 +70,4 @@ FAULTS: dict[str, Callable[[Checkout], None]] = {
     "the database has no connection left": use_up_connections,
     "Redis is killed": end("redis"),
     "Redis hangs": hang_redis,
-    "the cache lies": poison_the_cache,
 }

@@ -235,7 +235,7 @@ def provoke_cache_down(checkout: Checkout, prometheus: Prometheus, device: Devic
         thread = threading.Thread(target=hang_redis, args=[checkout])
         thread.start()
         while thread.is_alive():
-            device.pull_raw(1)
+            device.api.get("/users/me", token=device.token)
         thread.join()
 
     keep(hang, lambda: "CacheDown" in prometheus.firing())
