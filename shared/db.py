@@ -43,8 +43,7 @@ CONNECTION_LOST = {2006, 2013, 2055, 1927, 1053}
 NOT_SERVING = {1040, 1203, 1290, 1792, 1836, 2002, 2003}
 
 ATTEMPTS = 5
-#: A connection that was in use less than this ago is trusted to live; when it does not, `transaction`
-#: runs again, and a pull is 503.
+#: How long ago a connection may have been in use to be trusted to live.
 IDLE_S = 1.0
 #: Ids per `IN (…)` list: far below every engine's limit, enough to make a round trip worth its while.
 CHUNK = 1000
@@ -78,11 +77,12 @@ def init_app(app: Flask) -> None:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(url)
     db.init_app(app)
     with app.app_context():
-        prepare(db.engine)
-        spare_round_trips(db.engine)
-        observe(db.engine, app.config["SLOW_SQL_MS"])
+        engine = db.engine
     app.extensions["look_ups"] = guard = create_engine(url, **look_up_options(url))
-    observe(guard, app.config["SLOW_SQL_MS"])
+    prepare(engine)
+    spare_round_trips(engine, guard)
+    for one in (engine, guard):
+        observe(one, app.config["SLOW_SQL_MS"])
 
 
 def engine_options(url: URL) -> dict[str, Any]:
@@ -152,15 +152,24 @@ def prepare(engine: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def spare_round_trips(engine: Engine) -> None:
-    """Ask a server whether a connection lives only when it was idle; roll back only what is open."""
+def spare_round_trips(engine: Engine, guard: Engine) -> None:
+    """Ask a server whether a connection lives only when in doubt; roll back only what is open.
+
+    In doubt is what was idle, or was used before `guard`, with which every request begins, lost one.
+    """
     if engine.dialect.name == "sqlite":
         return
+    lost_at = 0.0
+
+    @event.listens_for(guard, "invalidate")
+    def invalidate(*_: object) -> None:
+        nonlocal lost_at
+        lost_at = time.monotonic()
 
     @event.listens_for(engine, "checkout")
     def checkout(connection: Any, record: Any, _proxy: object) -> None:
         returned = record.info.get("returned")
-        if returned is not None and time.monotonic() - returned > IDLE_S:
+        if returned is not None and returned < max(lost_at, time.monotonic() - IDLE_S):
             try:
                 engine.dialect.do_ping(connection)
             except Exception as error:

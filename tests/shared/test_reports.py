@@ -35,6 +35,7 @@ answer = app.test_client().post(
     },
 )
 print(answer.status_code)
+app.test_client().get("/readyz")
 if "traces" in app.extensions:
     app.extensions["traces"].force_flush()
 if "sentry_sdk" in sys.modules:
@@ -113,7 +114,7 @@ def test_a_trace_goes_from_the_gateway_through_request_and_statements(
     names = {span.name.split()[0] for span in spans}
     assert {"POST", "SELECT", "INSERT", "UPDATE"} <= names
     if backend.redis:
-        assert "EVAL" in names
+        assert "PING" in names
     everything = b"".join(collector.bodies)
     assert b"Nobody's business" not in everything
     assert device.token.encode() not in everything
