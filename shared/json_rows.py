@@ -6,7 +6,7 @@ MariaDB a row therefore travels as one text; SQLite, whose driver is not in Pyth
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
@@ -75,11 +75,11 @@ def _encoded_batches(
 def read_rows(
     connection: Connection, query: Select[*tuple[Any, ...]], values: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The rows of a query that is built once, by column."""
+    """The rows of `query`, by column."""
     if not can_encode(connection, query):
         return [dict(row) for row in connection.execute(query, values).mappings()]
     found: list[dict[str, Any]] = []
-    for texts in first_values(connection, _kept_as_json(query), values):
+    for texts in first_values(connection, as_json(query), values):
         found += orjson.loads(b"[" + b",".join(texts) + b"]")
     return found
 
@@ -166,17 +166,15 @@ def can_encode(connection: Connection, query: Select[*tuple[Any, ...]]) -> bool:
 
 def as_json(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     """The same rows, each as one value: its JSON."""
-    return query.with_only_columns(json_in_sql(list(query.selected_columns)))
-
-
-_kept_as_json = cache(as_json)
+    return query.with_only_columns(json_in_sql(tuple(query.selected_columns)))
 
 
 def _lower(escape: re.Match[bytes]) -> bytes:
     return escape[0].lower()
 
 
-def json_in_sql(columns: Sequence[ColumnElement[Any]]) -> ColumnElement[str]:
+@lru_cache
+def json_in_sql(columns: tuple[ColumnElement[Any], ...]) -> ColumnElement[str]:
     """The JSON of a row as one value, for MySQL and MariaDB."""
     if len(columns) == 1:
         return _json_value(columns[0])
