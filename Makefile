@@ -17,7 +17,7 @@ help:  ## Show this list
 run: $(VENV)/.runtime  ## Serve everything on PORT (default 8080) with SQLite, from .local/
 	@$(BIN)/python -m deploy.run
 
-up-native: $(VENV)/.runtime  ## Start the whole stack without Docker: MariaDB, Redis, services, nginx
+up-native: $(VENV)/.stack  ## Start the whole stack without Docker: MariaDB, Redis, services, nginx
 	@deploy/packages.sh stack
 	@$(BIN)/python -m deploy.stack up
 
@@ -103,8 +103,7 @@ migration: $(VENV)/.dev  ## Write the migration for changed models: make migrati
 	@deploy/migration.sh "$(M)"
 
 lock: $(VENV)/.dev  ## Lock the newest versions that pyproject.toml allows
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.txt
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	@deploy/lock.sh "$(BIN)/uv" --upgrade
 
 clean:  ## Remove .local/: the virtual environment, the keys and the data of make run
 	@rm -rf .local
@@ -112,5 +111,8 @@ clean:  ## Remove .local/: the virtual environment, the keys and the data of mak
 $(VENV)/.runtime: requirements.txt
 	@deploy/venv.sh "$(PYTHON)" $(VENV) requirements.txt && touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+$(VENV)/.stack: requirements-stack.txt $(VENV)/.runtime
+	@deploy/venv.sh "$(PYTHON)" $(VENV) requirements-stack.txt && touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.stack
 	@deploy/venv.sh "$(PYTHON)" $(VENV) requirements-dev.txt && touch $@

@@ -13,7 +13,7 @@ from shared.db import db
 
 
 def init_app(app: Flask) -> None:
-    """Start what is configured."""
+    """Start what is configured; what it needs is in requirements-stack.txt."""
     if app.config["TRACES_URL"]:
         trace(app, app.config["TRACES_URL"])
     if app.config["SENTRY_DSN"]:
