@@ -9,6 +9,8 @@ from typing import Any
 import jwt
 from werkzeug.test import Client, TestResponse
 
+from tests import contract
+
 PASSWORD = "correct horse battery"
 
 Record = dict[str, Any]
@@ -45,6 +47,7 @@ class Api:
         # Until it is read, a streamed answer holds its snapshot; a server closes what it has sent.
         response.get_data()
         response.close()
+        contract.check(method, f"/v1{path}", response)
         return response
 
     def get(self, path: str, **kwargs: Any) -> TestResponse:

@@ -5,6 +5,7 @@ import json
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from tests import contract
 from tests.api import Api
 
 
@@ -52,6 +53,8 @@ class HttpApi(Api):
         data = body if isinstance(body, bytes | None) else json.dumps(body)
         try:
             connection.request(method, target, data, headers)
-            return Answer(connection.getresponse())
+            answer = Answer(connection.getresponse())
         finally:
             connection.close()
+        contract.check(method, f"/v1{path}", answer)
+        return answer
