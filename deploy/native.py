@@ -399,6 +399,7 @@ class Gateway(Part):
             **settings_file(ROOT / "gateway/gateway.env"),
             "GATEWAY_LISTEN": f"127.0.0.1:{port}",
             "GATEWAY_RUN": str(directory / "run"),
+            "GATEWAY_SITE": str(directory / "site"),
             **settings,
         }
         self.route(services)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy import native
+from deploy import native, site
 from deploy.grants import grant
 from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS, make_keys
 from deploy.native import ROOT, Gateway, MariaDB, Part, RedisServer, Service, settings_file
@@ -112,6 +112,7 @@ class Stack:
         self.database.create_database(DATABASE)
         self.say("Applying migrations")
         self.migrate()
+        site.write(self.gateway.directory / "site")
         self.say("Starting Redis, the services and the gateway")
         for part in self.parts()[1:]:
             part.start()

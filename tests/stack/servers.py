@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from deploy import native
+from deploy import native, site
 from deploy.grants import grant
 
 ROOT = Path(__file__).parent.parent.parent
@@ -89,6 +89,7 @@ class Stack:
         self.url = f"http://127.0.0.1:{self.gateway.port}/v1"
 
     def start(self) -> None:
+        site.write(self.gateway.directory / "site")
         for part in (*self.services.values(), *self.more, self.gateway):
             part.start()
 
