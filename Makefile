@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run up-native down-native up up-monitoring down admin scale restart logs backup restore purge keys \
+.PHONY: help run up-native down-native up up-monitoring down client-schema admin scale restart logs backup restore purge keys \
 	test test-mysql test-cluster test-compose bench soak lint format migration lock clean
 
 help:  ## Show this list
@@ -32,6 +32,9 @@ up-monitoring:  ## Add Prometheus and Grafana to it
 
 down:  ## Stop it; the data stays
 	@deploy/compose.sh down
+
+client-schema: $(VENV)/.runtime  ## Print the app's schema and models for the declared tables (FORMAT=ts for types)
+	@$(BIN)/python -m deploy.client_schema $(FORMAT)
 
 ##@ Operate (whichever stack runs)
 

@@ -32,6 +32,7 @@ from shared.attempts import TooManyAttempts
 from shared.bearer import require_access_token
 from shared.passwords import SHORTEST, NewPassword
 from shared.problems import Problem
+from shared.schemas import camel
 from shared.tables import Column, SyncedTable, synced_tables
 
 Json = dict[str, Any]
@@ -329,13 +330,8 @@ def _query(parameters: tuple[str, ...] | type[Schema]) -> list[Json]:
 
 
 def _pull_body() -> Json:
-    members = {_camel(name): PARAMETERS[name] for name in PULL}
+    members = {camel(name): PARAMETERS[name] for name in PULL}
     return {"type": "object", "properties": members | {"migration": ref("Migration")}}
-
-
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join(word.title() for word in rest)
 
 
 def _answer(schema: Json | None) -> Json:
@@ -389,7 +385,7 @@ def _table_schemas() -> dict[str, Json]:
         exported[name] = array(exactly(id=ID, **_with_orphans(table, columns), _deleted=FLAG))
     changes = {"type": "object", "properties": pushed}
     pages = {"cursor": TEXT, "experimentalStrategy": {"const": "replacement"}}
-    members = {_camel(name): PARAMETERS[name] for name in PUSH}
+    members = {camel(name): PARAMETERS[name] for name in PUSH}
     return schemas | {
         "Pulled": exactly(pages, changes=exactly(**pulled), timestamp=TICK),
         "Changes": changes,

@@ -52,6 +52,12 @@ class Email(Text):
         return super()._deserialize(value, *args, **kwargs).strip().lower()
 
 
+def camel(name: str) -> str:
+    """`last_pulled_at` as `lastPulledAt`."""
+    head, *rest = name.split("_")
+    return head + "".join(word.title() for word in rest)
+
+
 def normalise(text: str) -> str:
     """`text` in NFC: the same characters, however they were typed."""
     return unicodedata.normalize("NFC", text)

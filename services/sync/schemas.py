@@ -10,6 +10,7 @@ import orjson
 from services.sync.merge import Operation
 from services.sync.selection import Migration
 from shared.problems import InvalidParameter, InvalidRequest
+from shared.schemas import camel
 
 #: `{table: {"created": [records], "updated": [records], "deleted": [ids]}}`
 Changes = dict[str, dict[Operation, list[Any]]]
@@ -30,10 +31,8 @@ class Parameters:
 
     def get(self, name: str) -> Any:
         """The value of `name`, given as `snake_case`; None when it is in neither place."""
-        head, *rest = name.split("_")
-        camel = head + "".join(word.title() for word in rest)
         for source in (self.query, self.body):
-            for spelling in (name, camel):
+            for spelling in (name, camel(name)):
                 if spelling in source:
                     return source[spelling]
         return None
