@@ -7,7 +7,7 @@ T ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help run up-native down-native up up-monitoring down client-schema admin scale restart logs backup restore purge keys \
-	test test-mysql test-cluster test-compose bench soak lint format migration lock clean
+	test test-mysql test-cluster test-compose bench soak lint format migration lock playground clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +107,11 @@ migration: $(VENV)/.dev  ## Write the migration for changed models: make migrati
 
 lock: $(VENV)/.dev  ## Lock the newest versions that pyproject.toml allows
 	@deploy/lock.sh "$(BIN)/uv" --upgrade
+
+playground: $(VENV)/.runtime  ## Bundle client/playground again, which make run serves (needs Node)
+	@cd tests/watermelon && npm ci --silent --no-audit --no-fund
+	@$(BIN)/python -m deploy.client_schema >client/playground/schema.js
+	@client/playground/build.sh client/playground/bundle.js
 
 clean:  ## Remove .local/: the virtual environment, the keys and the data of make run
 	@rm -rf .local

@@ -25,11 +25,11 @@ def create_app(**overrides: Any) -> "WSGIApplication":
         "sync": services.sync.create_app(**overrides),
     }
 
-    pages = site.pages()
+    pages = site.pages() | site.playground()
 
     def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ["PATH_INFO"].removeprefix("/")
-        if f"{path}/index.html" in pages:
+        if path and f"{path}/index.html" in pages:
             return redirect(f"/{path}/", 308)(environ, start_response)
         for name in (path, f"{path}index.html"):
             if name in pages and environ["REQUEST_METHOD"] in ("GET", "HEAD"):

@@ -19,6 +19,7 @@ fi
 if [ "${1:-}" != stack ]; then
     need node nodejs
     need npm npm
+    need chromium chromium
     need openssl openssl
     need prometheus prometheus
 fi

@@ -57,7 +57,14 @@ def check_address() -> None:
 def server() -> list[str]:
     """The command that serves."""
     host, port = address()
-    print(f"\nServing http://{host}:{port}/v1 from {LOCAL}. Ctrl-C stops it.\n", flush=True)
+    url = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}"
+    print(
+        f"\nServing {url}/v1 from {LOCAL}.\n"
+        f"  {url}/       two devices to play with\n"
+        f"  {url}/docs/  the API\n"
+        "Ctrl-C stops it.\n",
+        flush=True,
+    )
     return [
         "gunicorn",
         "--config=deploy/gunicorn.conf.py",

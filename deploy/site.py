@@ -7,11 +7,13 @@ from pathlib import Path
 
 from deploy.openapi import describe
 
-#: What a page may load, and where its requests may go.
+#: What the pages may load; the playground may ask any backend (`?backend=…`).
 POLICY = (
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+    "default-src 'self'; connect-src *; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " frame-ancestors 'none'"
 )
+
+PLAYGROUND = Path(__file__).parent.parent / "client/playground"
 
 INDEX = """<!doctype html>
 <html lang="en">
@@ -49,6 +51,15 @@ def pages() -> dict[str, bytes]:
         "docs/index.html": INDEX.encode(),
         "docs/start.js": START.encode(),
         **{f"docs/{name}": (swagger / name).read_bytes() for name in ASSETS},
+    }
+
+
+def playground() -> dict[str, bytes]:
+    """What `make run` serves besides: two devices in a page."""
+    return {
+        "index.html": (PLAYGROUND / "index.html").read_bytes(),
+        "playground.css": (PLAYGROUND / "playground.css").read_bytes(),
+        "playground.js": (PLAYGROUND / "bundle.js").read_bytes(),
     }
 
 

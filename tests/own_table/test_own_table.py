@@ -12,7 +12,7 @@ from tests.conftest import ROOT, Backend
 def test_a_declared_table_is_synced_like_the_others(tmp_path: Path, backend: Backend) -> None:
     checkout = tmp_path / "checkout"
     ignored = shutil.ignore_patterns("node_modules", "__pycache__")
-    for name in ("deploy", "gateway", "migrations", "services", "shared", "tests"):
+    for name in ("client", "deploy", "gateway", "migrations", "services", "shared", "tests"):
         shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", checkout)
     venv = checkout / ".local/venv"

@@ -29,7 +29,7 @@ class Embedded:
 
     def __init__(self, directory: Path, _environ: dict[str, str]) -> None:
         self.directory = directory
-        for name in ("deploy", "migrations", "services", "shared"):
+        for name in ("client", "deploy", "migrations", "services", "shared"):
             shutil.copytree(ROOT / name, directory / name)
         shutil.copy(ROOT / "pyproject.toml", directory)
         self.port = native.free_port()
