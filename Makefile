@@ -66,8 +66,11 @@ keys: $(VENV)/.runtime  ## Replace the key that signs tokens in .local/keys; old
 
 test: $(VENV)/.dev  ## Run all tests twice: embedded, then on MariaDB, Redis and nginx (T=tests/sync for a part)
 	@deploy/packages.sh
+	@echo "1 of 2: on SQLite, without Redis and nginx"
 	@$(BIN)/pytest --backend=embedded $(T)
+	@echo "2 of 2: on MariaDB, Redis and nginx"
 	@$(BIN)/pytest --backend=native $(T)
+	@echo "All is well. Next: make lint"
 
 test-mysql: $(VENV)/.dev  ## Run all tests on Oracle's MySQL instead of MariaDB
 	@deploy/packages.sh

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from deploy.progress import MEGABYTE, Progress
 from deploy.running import Running, find
 from deploy.stack import DATABASE
 from shared.now import now_ms
@@ -41,15 +42,21 @@ def backup(stack: Running, directory: Path) -> Path:
     taken_at = now_ms() - LONGEST_PUSH_MS
     dump = subprocess.Popen([*stack.client("dump"), *OPTIONS, DATABASE], stdout=subprocess.PIPE)
     assert dump.stdout
+    progress = Progress()
     with dump, gzip.open(unfinished, "wb", compresslevel=3) as file:
         file.write(b"-- taken_at: %d\n" % taken_at)
         while piece := dump.stdout.read(1 << 20):
             file.write(piece)
+            progress.add(len(piece))
+    progress.end()
     if dump.returncode:
         unfinished.unlink()
         sys.exit("The dump failed; nothing was kept.")
     unfinished.rename(path)
-    print(f"{path.stat().st_size / 1e6:.1f} MB. To go back to it: make restore FILE={path}")
+    size = path.stat().st_size / MEGABYTE
+    print(
+        f"Kept as {size:.1f} MB. Next: copy it elsewhere; to go back to it, make restore FILE={path}"
+    )
     return path
 
 
@@ -81,9 +88,12 @@ def restore(stack: Running, path: Path) -> None:
     sql(stack, f"DROP DATABASE IF EXISTS {DATABASE}; CREATE DATABASE {DATABASE}")
     load = subprocess.Popen([*stack.client("client"), DATABASE], stdin=subprocess.PIPE)
     assert load.stdin
-    with load, gzip.open(path) as file:
+    progress = Progress(path.stat().st_size)
+    with load, path.open("rb") as packed, gzip.open(packed) as file:
         while piece := file.read(1 << 20):
             load.stdin.write(piece)
+            progress.add(packed.tell() - progress.done)
+    progress.end()
     if load.returncode:
         sys.exit("The backup could not be loaded. The services stay stopped; run it again.")
     print("Applying migrations that are newer than the backup", flush=True)
@@ -95,7 +105,10 @@ def restore(stack: Running, path: Path) -> None:
     )
     print("Starting the services", flush=True)
     stack.resume()
-    print("Restored. Everybody has to log in again; devices then get all that the backup has.")
+    print(
+        "Restored. Everybody has to log in again; devices then get all that the backup has.\n"
+        "Next: make logs shows them come."
+    )
 
 
 def sql(stack: Running, statement: str, *, check: bool = True) -> str:

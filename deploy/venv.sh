@@ -15,5 +15,20 @@ if [ ! -x "$venv/bin/pip" ]; then
         exit 1
     }
 fi
-echo "Installing $lock into $venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$lock"
+total=$(grep -c '==' "$lock")
+echo "Installing the $total packages of $lock into $venv"
+if [ ! -t 1 ]; then
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile --require-hashes -r "$lock"
+    exit
+fi
+status=$(mktemp)
+{
+    "$venv/bin/pip" install --disable-pip-version-check --no-compile --require-hashes -r "$lock"
+    echo $? >"$status"
+} | awk -v total="$total" '
+    /^(Collecting|Requirement already)/ { printf "\r  %d of %d\033[K", ++found, total; fflush() }
+    /^Installing/ { printf "\r  unpacking\033[K"; fflush() }
+    END { printf "\r\033[K" }'
+result=$(cat "$status")
+rm "$status"
+exit "$result"

@@ -483,9 +483,10 @@ def main() -> None:
         print("Starting a native stack", flush=True)
         bench = Bench(Path(name))
         try:
-            for lines in LINES:
-                if not sys.argv[1:] or lines.__name__ in sys.argv[1:]:
-                    lines(bench)
+            chosen = [one for one in LINES if not sys.argv[1:] or one.__name__ in sys.argv[1:]]
+            for number, lines in enumerate(chosen, 1):
+                print(f"{number} of {len(chosen)}: {lines.__name__.replace('_', ' ')}", flush=True)
+                lines(bench)
         finally:
             bench.stop()
     out = ROOT / ".local/bench.json"
