@@ -131,8 +131,17 @@ class Bench:
         """The growth lines as SVG."""
         chart = pygal.XY(
             title="µs per record, by the number of records",
+            width=720,
+            height=420,
             logarithmic=True,
             xrange=(50, 200_000),
+            x_labels=[100, 1_000, 10_000, 100_000],
+            y_labels=[1, 3, 10, 30, 100, 300],
+            x_value_formatter=lambda number: f"{number:,.0f}",
+            value_formatter=lambda number: f"{number:.0f}",
+            legend_at_bottom=True,
+            truncate_legend=-1,
+            truncate_label=-1,
             style=pygal.style.CleanStyle,
             js=[],
         )

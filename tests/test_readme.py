@@ -14,14 +14,18 @@ def test_the_snippet_of_the_readme_is_the_one_that_the_tests_run() -> None:
     assert body(README) == body((ROOT / "tests/watermelon/snippet.js").read_text())
 
 
-def test_every_target_it_names_exists() -> None:
+def test_every_target_that_a_document_names_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"make ([a-z][a-z-]*)", README)) <= targets
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        named = set(re.findall(r"(?:`|^)make ([a-z][a-z-]*)", document.read_text(), re.MULTILINE))
+        assert named <= targets, document.name
 
 
-def test_every_path_it_links_exists() -> None:
-    for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / path).exists(), path
+def test_every_path_that_a_document_links_exists() -> None:
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    for document in documents:
+        for path in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
+            assert (document.parent / path).exists(), f"{document.name}: {path}"
 
 
 def test_the_table_of_the_readme_is_the_one_that_the_tests_add() -> None:

@@ -2,13 +2,14 @@
 
 import re
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.api import PASSWORD, changes, new_email, project, wire
 from tests.conftest import Backend
-from tests.stack.servers import Embedded, fetch
+from tests.stack.servers import ROOT, Embedded, fetch
 
 
 @pytest.fixture
@@ -33,6 +34,19 @@ def test_ctrl_c_ends_it_cleanly_and_data_survives_a_restart(own: Embedded) -> No
     assert answer["changes"]["projects"]["created"] == [wire(p)]
     assert own.stop() == 0
     assert "Traceback" not in own.log
+
+
+def test_the_curl_commands_of_the_readme_work_as_written(own: Embedded) -> None:
+    (block,) = re.findall(r"```sh\n(curl.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    own.start()
+    commands = block.replace("localhost:8080", f"localhost:{own.port}")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    # What registering answers, and what pulling does; between them the token is put away.
+    assert re.search(r'^{"accessToken":.*}\s*{"changes":{"projects":', done.stdout)
+    own.stop()
 
 
 def test_a_port_in_use_is_a_one_line_error(own: Embedded) -> None:
