@@ -105,7 +105,7 @@ format: $(VENV)/.dev  ## Format the code and mend what can be mended
 
 ##@ Change
 
-migration: $(VENV)/.dev  ## Write the migration for changed models: make migration M="add comments"
+migration: $(VENV)/.runtime  ## Write the migration for changed models: make migration M="add comments"
 	@deploy/migration.sh "$(M)"
 
 lock: $(VENV)/.dev  ## Lock the newest versions that pyproject.toml allows

@@ -110,4 +110,6 @@ def _is_touched(column: Column) -> bool:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] not in ([], ["js"], ["ts"]):
+        sys.exit("FORMAT must be js or ts.")
     print(render(typed=sys.argv[1:] == ["ts"]), end="")
