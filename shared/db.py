@@ -183,7 +183,9 @@ def spare_round_trips(engine: Engine, guard: Engine) -> None:
     @event.listens_for(engine, "commit")
     @event.listens_for(engine, "rollback")
     def end(connection: Connection) -> None:
-        connection.info["open"] = False
+        # What is lost has no transaction, and no `info` either.
+        if not connection.invalidated:
+            connection.info["open"] = False
 
     @event.listens_for(engine, "reset")
     def reset(connection: Any, record: Any, _state: object) -> None:

@@ -57,6 +57,22 @@ def test_a_push_that_loses_its_connection_is_run_again_whole(
     assert fresh.rows["tasks"] == {t["id"]: wire(t) for t in tasks}
 
 
+def test_a_push_that_loses_its_connection_while_it_waits_is_run_again(
+    device: Device, database: MariaDB
+) -> None:
+    waiting = "SELECT id FROM information_schema.processlist WHERE user = %s AND info LIKE %s"
+    with ThreadPoolExecutor(1) as pool, database.root() as root, root.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT 1 FROM app.users WHERE id = %s FOR UPDATE", (device.user_id,))
+        push = pool.submit(device.push_raw, changes(projects={"created": [project()]}))
+        while not cursor.execute(waiting, ("service", "%FOR UPDATE")):
+            assert not push.done(), push.result()
+        for (thread,) in cursor.fetchall():
+            cursor.execute(f"KILL {thread}")
+        cursor.execute("ROLLBACK")
+        assert push.result(20).status_code == 200
+
+
 def test_a_deadlock_is_run_again(device: Device, database: MariaDB) -> None:
     p = project()
     mine = task(p["id"])
