@@ -32,7 +32,7 @@ from shared.attempts import TooManyAttempts
 from shared.bearer import require_access_token
 from shared.passwords import SHORTEST, NewPassword
 from shared.problems import Problem
-from shared.schemas import camel
+from shared.schemas import IdConverter, camel
 from shared.tables import Column, SyncedTable, synced_tables
 
 Json = dict[str, Any]
@@ -280,7 +280,7 @@ def describe() -> Json:
             "security": [{"accessToken": []}] if is_guarded else [],
             "parameters": [
                 *(
-                    {"name": name, "in": "path", "required": True, "schema": TEXT}
+                    {"name": name, "in": "path", "required": True, "schema": ID}
                     for name in re.findall(r"{(\w+)}", path)
                 ),
                 *_query(call.query),
@@ -301,12 +301,13 @@ def describe() -> Json:
 def _routes() -> Iterator[tuple[str, str, Callable[..., Any], bool, bool]]:
     """Path, method, view, and whether it needs a token, and an administrator's."""
     app = Flask("routes", static_folder=None)
+    app.url_map.converters["id"] = IdConverter
     blueprints = (auth.public, auth.protected, users.me, users.admin, sync.bp)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     for rule in app.url_map.iter_rules():
         guards = app.before_request_funcs.get(rule.endpoint.split(".")[0], [])
-        path = re.sub(r"<(\w+)>", r"{\1}", rule.rule)
+        path = re.sub(r"<id:(\w+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             yield (
                 path,

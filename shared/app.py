@@ -8,7 +8,7 @@ from environs import Env, EnvValidationError
 from flask import Blueprint, Flask, Response
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from shared import bearer, cache, config, db, logs, metrics, ops, problems, reports
+from shared import bearer, cache, config, db, logs, metrics, ops, problems, reports, schemas
 
 CANNOT_START = 3
 
@@ -31,6 +31,7 @@ def create_service(
         sys.exit(CANNOT_START)
     # Bodies read as API.md writes them; `sort_keys` is there for caches, which must not keep ours.
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.converters["id"] = schemas.IdConverter
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     for plumbing in (logs, metrics, problems, db, cache, bearer, ops, reports):

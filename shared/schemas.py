@@ -7,12 +7,23 @@ from typing import Any
 import orjson
 from flask import request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from werkzeug.routing import BaseConverter
 
 from shared.models import User
 from shared.now import rfc3339
 from shared.problems import InvalidJson
 
 NAME_LENGTH = 255
+ID_PATTERN = r"[A-Za-z0-9_.-]{1,36}"
+
+
+class IdConverter(BaseConverter):
+    """An id in a path, `<id:name>`: what cannot be one is nowhere, and is not asked for.
+
+    Ids are ASCII in the tables; MySQL refuses to compare them with anything else.
+    """
+
+    regex = ID_PATTERN
 
 
 class Body(Schema):

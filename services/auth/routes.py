@@ -61,7 +61,7 @@ def list_sessions() -> dict[str, Any]:
     return {"sessions": devices.list_sessions(g.caller)}
 
 
-@protected.delete("/sessions/<session_id>")
+@protected.delete("/sessions/<id:session_id>")
 def end_session(session_id: str) -> tuple[str, int]:
     """End one session of the account."""
     devices.end_session(g.caller, session_id)

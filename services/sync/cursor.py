@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from services.sync.schemas import LATEST, SAFE_ID
 from services.sync.selection import Mode, PullRequest
 from shared.problems import Problem
 from shared.tables import synced_tables
@@ -20,7 +21,7 @@ class InvalidCursor(Problem):
 
 @dataclass(frozen=True)
 class Cursor:
-    """After the row `id` of `table`, in a pull that was begun at `timestamp`."""
+    """After the row `id` ("": from the first one) of `table`, in a pull that was begun at `timestamp`."""
 
     timestamp: int
     mode: Mode
@@ -39,9 +40,14 @@ def read(text: object, pull: PullRequest, limit: int) -> Cursor:
     try:
         timestamp, mode, table, id_, seal = orjson.loads(urlsafe_b64decode(str(text)))
         cursor = Cursor(int(timestamp), Mode(mode), str(table), str(id_))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise InvalidCursor from error
-    if seal != _seal(pull, limit) or table not in [known.name for known in synced_tables()]:
+    is_possible = (
+        0 <= cursor.timestamp <= LATEST
+        and (cursor.id == "" or SAFE_ID.fullmatch(cursor.id))
+        and table in [known.name for known in synced_tables()]
+    )
+    if not is_possible or seal != _seal(pull, limit):
         raise InvalidCursor
     return cursor
 

@@ -10,14 +10,16 @@ import orjson
 from services.sync.merge import Operation
 from services.sync.selection import Migration
 from shared.problems import InvalidParameter, InvalidRequest
-from shared.schemas import camel
+from shared.schemas import ID_PATTERN, camel
 
 #: `{table: {"created": [records], "updated": [records], "deleted": [ids]}}`
 Changes = dict[str, dict[Operation, list[Any]]]
 
 LONGEST_PAGE = 10_000
+#: As far ahead of every clock as any number beyond it.
+LATEST = 2**62
 OPERATIONS: tuple[Operation, ...] = ("created", "updated", "deleted")
-SAFE_ID = re.compile(r"[A-Za-z0-9_.-]{1,36}")
+SAFE_ID = re.compile(ID_PATTERN)
 #: What JavaScript makes of "no value yet" in a query string.
 NOTHING_YET = ("", "null", "undefined")
 
@@ -45,8 +47,7 @@ class Parameters:
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,1000}", value):
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            # As far ahead of every clock as any number beyond it.
-            return min(value, 2**62)
+            return min(value, LATEST)
         raise invalid("last_pulled_at", "Not a non-negative integer.")
 
     def limit(self) -> int | None:

@@ -79,20 +79,20 @@ def create_user() -> tuple[dict[str, Any], int]:
     return user_json(administration.create_user(**body)), 201
 
 
-@admin.get("/<user_id>")
+@admin.get("/<id:user_id>")
 def read_user(user_id: str) -> dict[str, Any]:
     """An account."""
     return user_json(administration.read_user(user_id))
 
 
-@admin.patch("/<user_id>")
+@admin.patch("/<id:user_id>")
 def change_user(user_id: str) -> dict[str, Any]:
     """Change an account."""
     changes = schemas.AccountBody().load(read_json())
     return user_json(administration.change_user(user_id, changes))
 
 
-@admin.delete("/<user_id>")
+@admin.delete("/<id:user_id>")
 def delete_user(user_id: str) -> tuple[str, int]:
     """Delete an account and all its data."""
     administration.delete_user(user_id)

@@ -59,7 +59,7 @@ def test_ending_one_session_ends_that_one_only(device: Device) -> None:
 
 def test_a_session_of_somebody_else_is_404(device: Device) -> None:
     stranger = device.api.register()
-    for session_id in (stranger.session_id, "unknown", "x" * 500):
+    for session_id in (stranger.session_id, "unknown", "x" * 500, "ü", "%F0%9F%8D%89"):
         refused = device.api.delete(f"/auth/sessions/{session_id}", token=device.token)
         assert_problem(refused, 404, "not_found")
     assert device.api.get("/users/me", token=stranger.token).status_code == 200

@@ -1,5 +1,7 @@
 """Pulls that are more than the changes: pages, migrations, devices that cannot follow (API.md)."""
 
+import json
+from base64 import b64decode, b64encode
 from typing import Any
 
 import pytest
@@ -152,6 +154,20 @@ def test_a_cursor_is_bound_to_its_user_and_parameters(history: Any) -> None:
     ):
         assert_problem(refused, 400, "invalid_cursor")
     assert_problem(reader.pull_raw("null", cursor=cursor), 400, "invalid_parameter")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(0, 10**30), (0, -1), (0, 1e400), (2, "users"), (3, "ü"), (3, "x" * 99)]
+)
+def test_a_forged_cursor_is_refused_though_its_seal_is_right(
+    history: Any, place: int, value: Any
+) -> None:
+    reader, _ = history
+    fields = json.loads(b64decode(reader.pull_raw("null", limit=2).json["cursor"], "-_"))
+    fields[place] = value
+    forged = b64encode(json.dumps(fields).encode(), b"-_").decode()
+    refused = reader.pull_raw("null", limit=2, cursor=forged)
+    assert_problem(refused, 400, "invalid_cursor")
 
 
 @pytest.mark.parametrize("limit", ["0", "10001", "-1", "x", "1.5", "99999999999"])
