@@ -7,9 +7,11 @@ import json
 import os
 import signal
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
+from deploy.openapi import describe
 from tests.api import Device, project, wire
 from tests.conftest import Backend
 from tests.stack.http_api import HttpApi
@@ -44,6 +46,12 @@ def test_an_image_holds_its_service_and_no_sibling(stack: Compose) -> None:
         found = stack.compose("exec", "-T", service, "ls", "services").split()
         assert [name for name in found if "." not in name and "_" not in name] == [service]
         assert "keys" not in stack.compose("exec", "-T", service, "ls", "deploy")
+
+
+def test_the_gateways_image_brings_the_pages(stack: Compose) -> None:
+    assert fetch(f"{stack.url}/openapi.json")[2] == describe()
+    with urlopen(f"{stack.url.removesuffix('/v1')}/docs/") as page:
+        assert b"swagger-ui" in page.read()
 
 
 def test_no_service_is_root_or_writes_to_its_image(stack: Compose) -> None:
