@@ -1,7 +1,7 @@
 """Rows between the database and Python, many at a time: as JSON, which both are quick at.
 
-PyMySQL takes some 5 µs for each value that it reads and 3 µs for each that it writes. For MySQL and
-MariaDB a row therefore travels as one text; SQLite, whose driver is not in Python, needs none of it.
+PyMySQL takes some 5 µs for each row that it reads and 3 µs for each value that it writes. For MySQL
+and MariaDB a row therefore travels as one text; SQLite, whose driver is not in Python, needs none of it.
 """
 
 import re
@@ -34,7 +34,6 @@ BATCH = 1000
 #: An escape that MariaDB writes in upper case, and nobody else. Pairs of backslashes before it are
 #: backslashes of the text; after an odd one it would be the text's own "u000B".
 ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u00[01][A-F]")
-
 
 #: Bytes of rows that are written by one statement; with its escapes far below every server's limit.
 STATEMENT_BYTES = 1_000_000
@@ -222,7 +221,11 @@ def take_received(driver: Any) -> list[bytes]:
     What else comes (the end, an error, half a row, a long one) is left for PyMySQL to read.
     https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response_text_resultset_row.html
     """
-    received = driver._rfile.peek()
+    try:
+        received = driver._rfile.peek()
+    except OSError:
+        # PyMySQL meets it again, and says it as the loss of a connection.
+        return []
     found = []
     at = 0
     # A packet is the size of its payload in three bytes, its number in one, and the payload.

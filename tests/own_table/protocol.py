@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.api import Device, assert_problem, new_id, project, task, wire
 
@@ -122,3 +124,13 @@ def test_pages_the_export_and_deletion_know_it_too(two: Any) -> None:
     assert export["records"]["comments"] == [wire(c) | {"_deleted": False}]
     body = {"password": "correct horse battery"}
     assert device.api.delete("/users/me", body, token=device.token).status_code == 204
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(stars=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_any_fraction_comes_back_as_it_was(two: Any, stars: list[float]) -> None:
+    device, other, _, t, _ = two
+    comments = [comment(t["id"], stars=value) for value in stars]
+    device.push(comments={"created": comments})
+    other.pull()
+    assert [other.rows["comments"][c["id"]]["stars"] for c in comments] == stars
