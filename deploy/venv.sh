@@ -1,6 +1,8 @@
 #!/bin/sh
 # Make the virtual environment $2 with the interpreter $1, unless it is there, and install the lock file $3.
 set -eu
+# Standard output is the target's own: make client-schema >schema.js.
+exec >&2
 python=$1 venv=$2 lock=$3
 
 if [ ! -x "$venv/bin/pip" ]; then
