@@ -11,7 +11,6 @@ from shared.models import Synced
 from shared.schemas import camel
 from shared.tables import Column, SyncedTable, synced_tables
 
-TYPES = {"string": "string", "number": "number", "boolean": "boolean"}
 #: WatermelonDB sets these by itself.
 TOUCHED = ("created_at", "updated_at")
 
@@ -101,7 +100,7 @@ def decorator(column: Column) -> str:
 def _member(column: Column, typed: bool) -> str:
     if not typed:
         return camel(column.name)
-    kind = "Date" if decorator(column) == "date" else TYPES[column.kind]
+    kind = "Date" if decorator(column) == "date" else column.kind
     return f"{camel(column.name)}!: {kind}{' | null' if column.optional else ''}"
 
 

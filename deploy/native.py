@@ -395,11 +395,13 @@ class Gateway(Part):
         **settings: str,
     ) -> None:
         super().__init__(directory, port, log)
+        #: Where the pages of deploy/site.py are to be.
+        self.site = directory / "site"
         self.settings: dict[str, Any] = {
             **settings_file(ROOT / "gateway/gateway.env"),
             "GATEWAY_LISTEN": f"127.0.0.1:{port}",
             "GATEWAY_RUN": str(directory / "run"),
-            "GATEWAY_SITE": str(directory / "site"),
+            "GATEWAY_SITE": str(self.site),
             **settings,
         }
         self.route(services)

@@ -22,7 +22,7 @@ from services.auth import schemas as auth_schemas
 from services.sync import cursor, push
 from services.sync import routes as sync
 from services.sync.config import CONFLICTS
-from services.sync.schemas import LONGEST_PAGE, SAFE_ID
+from services.sync.schemas import LONGEST_PAGE
 from services.users import accounts
 from services.users import routes as users
 from services.users import schemas as users_schemas
@@ -32,7 +32,7 @@ from shared.attempts import TooManyAttempts
 from shared.bearer import require_access_token
 from shared.passwords import SHORTEST, NewPassword
 from shared.problems import Problem
-from shared.schemas import IdConverter, camel
+from shared.schemas import ID_PATTERN, IdConverter, camel
 from shared.tables import Column, SyncedTable, synced_tables
 
 Json = dict[str, Any]
@@ -40,7 +40,7 @@ Json = dict[str, Any]
 TEXT: Json = {"type": "string"}
 TIME: Json = {"type": "string", "format": "date-time"}
 TICK: Json = {"type": "integer", "minimum": 0}
-ID: Json = {"type": "string", "pattern": f"^{SAFE_ID.pattern}$"}
+ID: Json = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
 FLAG: Json = {"type": "boolean"}
 
 
@@ -69,7 +69,13 @@ def exactly(optional: Json | None = None, **members: Json) -> Json:
     }
 
 
-SESSION = {"id": TEXT, "deviceName": nullable(TEXT), "createdAt": TIME, "lastUsedAt": TIME}
+SESSION = {
+    "id": TEXT,
+    "deviceName": nullable(TEXT),
+    "createdAt": TIME,
+    "lastUsedAt": TIME,
+    "expiresAt": TIME,
+}
 TOKENS = {
     "accessToken": TEXT,
     "refreshToken": TEXT,
@@ -89,7 +95,7 @@ SCHEMAS: dict[str, Json] = {
     ),
     "Tokens": exactly(**TOKENS),
     "SignedIn": exactly(**TOKENS, user=ref("User")),
-    "Session": exactly(**SESSION, expiresAt=TIME, current=FLAG),
+    "Session": exactly(**SESSION, current=FLAG),
     "Problem": exactly(
         type=TEXT,
         title=TEXT,
@@ -134,6 +140,17 @@ PULL = (
     "cursor",
 )
 PUSH = ("last_pulled_at", "conflicts")
+
+
+def in_body(names: tuple[str, ...]) -> Json:
+    """The same parameters as members of a body."""
+    return {camel(name): PARAMETERS[name] for name in names}
+
+
+PULL_BODY: Json = {
+    "type": "object",
+    "properties": in_body(PULL) | {"migration": ref("Migration")},
+}
 
 
 @dataclass(frozen=True)
@@ -211,7 +228,11 @@ CALLS: dict[Callable[..., Any], Call] = {
     ),
     users.delete_user: Call(None, 204, errors=(problems.NotFound, LastAdmin)),
     sync.pull: Call(
-        ref("Pulled"), query=PULL, errors=(problems.InvalidParameter, cursor.InvalidCursor)
+        ref("Pulled"),
+        body=PULL_BODY,
+        body_is_optional=True,
+        query=PULL,
+        errors=(problems.InvalidParameter, cursor.InvalidCursor),
     ),
     sync.push: Call(
         ref("Pushed"),
@@ -267,39 +288,53 @@ def describe() -> Json:
     spec.components.security_scheme("accessToken", {"type": "http", "scheme": "bearer"})
     for name, schema in (SCHEMAS | _table_schemas()).items():
         spec.components.schema(name, schema)
-    for path, method, view, is_guarded, is_admins in _routes():
-        call = CALLS[view]
-        errors = EVERYWHERE + call.errors
-        errors += GUARDED if is_guarded else ()
-        errors += (problems.Forbidden,) if is_admins else ()
-        body = _pull_body() if view is sync.pull and method == "post" else call.body
-        operation: Json = {
-            "operationId": re.sub(r"\W+", "_", f"{method}{path.removeprefix('/v1')}").strip("_"),
-            "summary": (view.__doc__ or "").strip().splitlines()[0],
-            "tags": [path.split("/")[2]],
-            "security": [{"accessToken": []}] if is_guarded else [],
-            "parameters": [
-                *(
-                    {"name": name, "in": "path", "required": True, "schema": ID}
-                    for name in re.findall(r"{(\w+)}", path)
-                ),
-                *_query(call.query),
-            ],
-        }
-        if body:
-            errors += WITH_A_BODY
-            operation["requestBody"] = {
-                "required": not (call.body_is_optional or view is sync.pull),
-                "content": {"application/json": {"schema": body}},
-            }
-        operation["responses"] = {str(call.status): _answer(call.answer)} | _problems(errors)
-        spec.path(path, operations={method: operation})
+    for route in _routes():
+        spec.path(route.path, operations={route.method: _operation(route, CALLS[route.view])})
     description: Json = spec.to_dict()
     return description
 
 
-def _routes() -> Iterator[tuple[str, str, Callable[..., Any], bool, bool]]:
-    """Path, method, view, and whether it needs a token, and an administrator's."""
+@dataclass(frozen=True)
+class Route:
+    """What a route says of itself."""
+
+    path: str
+    method: str
+    view: Callable[..., Any]
+    is_guarded: bool
+    is_for_admins: bool
+
+
+def _operation(route: Route, call: Call) -> Json:
+    errors = EVERYWHERE + call.errors
+    errors += GUARDED if route.is_guarded else ()
+    errors += (problems.Forbidden,) if route.is_for_admins else ()
+    name = f"{route.method}{route.path.removeprefix('/v1')}"
+    operation: Json = {
+        "operationId": re.sub(r"\W+", "_", name).strip("_"),
+        "summary": (route.view.__doc__ or "").strip().splitlines()[0],
+        "tags": [route.path.split("/")[2]],
+        "security": [{"accessToken": []}] if route.is_guarded else [],
+        "parameters": [
+            *(
+                {"name": name, "in": "path", "required": True, "schema": ID}
+                for name in re.findall(r"{(\w+)}", route.path)
+            ),
+            *_query(call.query),
+        ],
+    }
+    # Pull has one as POST only.
+    if call.body and route.method != "get":
+        errors += WITH_A_BODY
+        operation["requestBody"] = {
+            "required": not call.body_is_optional,
+            "content": {"application/json": {"schema": call.body}},
+        }
+    operation["responses"] = {str(call.status): _answer(call.answer)} | _problems(errors)
+    return operation
+
+
+def _routes() -> Iterator[Route]:
     app = Flask("routes", static_folder=None)
     app.url_map.converters["id"] = IdConverter
     blueprints = (auth.public, auth.protected, users.me, users.admin, sync.bp)
@@ -309,12 +344,12 @@ def _routes() -> Iterator[tuple[str, str, Callable[..., Any], bool, bool]]:
         guards = app.before_request_funcs.get(rule.endpoint.split(".")[0], [])
         path = re.sub(r"<id:(\w+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            yield (
+            yield Route(
                 path,
                 method.lower(),
                 app.view_functions[rule.endpoint],
-                require_access_token in guards,
-                users.require_admin in guards,
+                is_guarded=require_access_token in guards,
+                is_for_admins=users.require_admin in guards,
             )
 
 
@@ -328,11 +363,6 @@ def _query(parameters: tuple[str, ...] | type[Schema]) -> list[Json]:
         # apispec makes a parameter of each field.
         return [{"in": "query", "schema": parameters}]
     return [{"name": name, "in": "query", "schema": PARAMETERS[name]} for name in parameters]
-
-
-def _pull_body() -> Json:
-    members = {camel(name): PARAMETERS[name] for name in PULL}
-    return {"type": "object", "properties": members | {"migration": ref("Migration")}}
 
 
 def _answer(schema: Json | None) -> Json:
@@ -386,20 +416,19 @@ def _table_schemas() -> dict[str, Json]:
         exported[name] = array(exactly(id=ID, **_with_orphans(table, columns), _deleted=FLAG))
     changes = {"type": "object", "properties": pushed}
     pages = {"cursor": TEXT, "experimentalStrategy": {"const": "replacement"}}
-    members = {camel(name): PARAMETERS[name] for name in PUSH}
     return schemas | {
         "Pulled": exactly(pages, changes=exactly(**pulled), timestamp=TICK),
         "Changes": changes,
         "PushBody": {
             "anyOf": [
-                {"type": "object", "properties": {"changes": ref("Changes"), **members}}
+                {"type": "object", "properties": {"changes": ref("Changes"), **in_body(PUSH)}}
                 | {"required": ["changes"]},
                 ref("Changes"),
             ]
         },
         "Export": exactly(
             user=ref("User"),
-            sessions=array(exactly(**SESSION, expiresAt=TIME, revokedAt=nullable(TIME))),
+            sessions=array(exactly(**SESSION, revokedAt=nullable(TIME))),
             records=exactly(**exported),
         ),
     }

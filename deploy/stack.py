@@ -112,7 +112,7 @@ class Stack:
         self.database.create_database(DATABASE)
         self.say("Applying migrations")
         self.migrate()
-        site.write(self.gateway.directory / "site")
+        site.write(self.gateway.site)
         self.say("Starting Redis, the services and the gateway")
         for part in self.parts()[1:]:
             part.start()

@@ -82,10 +82,9 @@ def put(key: str, value: bytes, seconds: int) -> None:
     _attempt(lambda redis: redis.set(key, value, ex=seconds))
 
 
-def drop(*keys: str) -> None:
-    """Forget what is under `keys`."""
-    # One by one: in a cluster they may live on different servers.
-    _attempt(lambda redis: [redis.delete(key) for key in keys])
+def drop(key: str) -> None:
+    """Forget what is under `key`."""
+    _attempt(lambda redis: redis.delete(key))
 
 
 def profile_key(user_id: str, version: int) -> str:

@@ -71,6 +71,10 @@ def _encoded_batches(
         yield len(rows), orjson.dumps(plain)[1:-1]
 
 
+def _lower(escape: re.Match[bytes]) -> bytes:
+    return escape[0].lower()
+
+
 def read_rows(
     connection: Connection, query: Select[*tuple[Any, ...]], values: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
@@ -166,10 +170,6 @@ def can_encode(connection: Connection, query: Select[*tuple[Any, ...]]) -> bool:
 def as_json(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     """The same rows, each as one value: its JSON."""
     return query.with_only_columns(json_in_sql(tuple(query.selected_columns)))
-
-
-def _lower(escape: re.Match[bytes]) -> bytes:
-    return escape[0].lower()
 
 
 @lru_cache

@@ -77,7 +77,7 @@ class SyncedTable:
         """What a record on the wire is made of: the id and the columns."""
         return (self.sql.c.id, *(self.sql.c[name] for name in self.names))
 
-    def of(self, user_id: str) -> ColumnElement[bool]:
+    def of(self, user_id: str | ColumnElement[str]) -> ColumnElement[bool]:
         """The condition that every statement on a synced table begins with."""
         return self.sql.c.user_id == user_id
 

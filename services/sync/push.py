@@ -322,10 +322,8 @@ def _find_state(table: SyncedTable) -> Select[Any]:
 
 
 def _by_ids(table: SyncedTable, *columns: ColumnElement[Any]) -> Select[Any]:
-    c = table.sql.c
-    return select(*columns).where(
-        c.user_id == bindparam("user_id"), c.id.in_(bindparam("ids", expanding=True))
-    )
+    wanted = table.sql.c.id.in_(bindparam("ids", expanding=True))
+    return select(*columns).where(table.of(bindparam("user_id")), wanted)
 
 
 def _known(push: Push, row: Row | None) -> Known:

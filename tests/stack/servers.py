@@ -89,7 +89,7 @@ class Stack:
         self.url = f"http://127.0.0.1:{self.gateway.port}/v1"
 
     def start(self) -> None:
-        site.write(self.gateway.directory / "site")
+        site.write(self.gateway.site)
         for part in (*self.services.values(), *self.more, self.gateway):
             part.start()
 

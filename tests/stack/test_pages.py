@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from deploy import site
+from deploy.client_schema import render
 from tests.conftest import ROOT, lacking
 from tests.stack.servers import Embedded, Server, Stack
 from tests.stack.test_gateway import Start
@@ -174,7 +175,5 @@ def test_the_bundle_is_made_of_what_is_there_now(tmp_path: Path) -> None:
 
 
 def test_the_schema_of_the_page_is_the_one_that_is_printed() -> None:
-    from deploy.client_schema import render
-
     kept = ROOT / "client/playground/schema.js"
     assert kept.read_text() == render(typed=False), "run make playground"

@@ -10,10 +10,9 @@ for (const level of ['error', 'warn']) {
 }
 console.log = console.info = console.debug = () => {}
 
-const { Database } = require('@nozbe/watermelondb')
 const { hasUnsyncedChanges, synchronize } = require('@nozbe/watermelondb/sync')
-const LokiJSAdapter = require('@nozbe/watermelondb/adapters/lokijs').default
-const { schema, migrations, modelClasses } = require('./schema')
+const { openDatabase } = require('./database')
+const app = require('./schema')
 const { mySync } = require('./snippet')
 
 const devices = new Map()
@@ -37,15 +36,7 @@ globalThis.fetch = async (url, options) => {
 
 class Device {
   constructor(name) {
-    const adapter = new LokiJSAdapter({
-      schema,
-      migrations,
-      dbName: name,
-      useWebWorker: false,
-      useIncrementalIndexedDB: true,
-      extraLokiOptions: { autosave: false },
-    })
-    this.database = new Database({ adapter, modelClasses })
+    this.database = openDatabase(name, app)
   }
 
   signIn(token) {
@@ -137,7 +128,7 @@ class Device {
   /** Every live record, {table: {id: raw}}. */
   async dump() {
     const all = {}
-    for (const { table } of modelClasses) {
+    for (const { table } of app.modelClasses) {
       const records = await this.database.get(table).query().fetch()
       all[table] = Object.fromEntries(records.map((record) => [record.id, { ...record._raw }]))
     }

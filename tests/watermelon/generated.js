@@ -1,27 +1,14 @@
 // What `make client-schema` wrote, bundled as argv[2], in the hands of the real client: one device
 // makes a project and a task with the models and pushes them, another pulls and reads them.
 
-const { Database } = require('@nozbe/watermelondb')
-const LokiJSAdapter = require('@nozbe/watermelondb/adapters/lokijs').default
+const { openDatabase } = require('./database')
 const { mySync } = require('./snippet')
-const { schema, migrations, modelClasses } = require(process.argv[2])
+const app = require(process.argv[2])
 
 console.log = console.info = console.debug = () => {}
 
-function device(name) {
-  const adapter = new LokiJSAdapter({
-    schema,
-    migrations,
-    dbName: name,
-    useWebWorker: false,
-    useIncrementalIndexedDB: true,
-    extraLokiOptions: { autosave: false },
-  })
-  return new Database({ adapter, modelClasses })
-}
-
 async function main() {
-  const [one, other] = [device('one'), device('other')]
+  const [one, other] = [openDatabase('one', app), openDatabase('other', app)]
   await one.write(async () => {
     const project = await one.get('projects').create((p) => {
       p.name = 'Garden'
