@@ -82,6 +82,7 @@ TOKENS = {
     "tokenType": {"const": "Bearer"},
     "expiresIn": {"type": "integer", "description": "Seconds."},
 }
+TEXTS_BY_PATH: Json = {"type": "object", "additionalProperties": array(TEXT)}
 IDS_BY_TABLE: Json = {"type": "object", "additionalProperties": array(ID)}
 SCHEMAS: dict[str, Json] = {
     "User": exactly(
@@ -102,9 +103,12 @@ SCHEMAS: dict[str, Json] = {
         status={"type": "integer"},
         detail=TEXT,
         code=TEXT,
+        message={"description": "The text of `detail` again."} | TEXT,
         requestId=TEXT,
         optional={
-            "errors": {"type": "object", "additionalProperties": array(TEXT)},
+            "errors": {"description": "Sentences by field path; at most 50."} | TEXTS_BY_PATH,
+            "errorCodes": {"description": "Stable words for the same."} | TEXTS_BY_PATH,
+            "errorsOmitted": {"type": "integer", "description": "How many more there are."},
             "conflicts": IDS_BY_TABLE,
         },
     ),
@@ -268,7 +272,7 @@ class TooSlow(Problem):
 
 
 EVERYWHERE = (RateLimited, Problem, Unreachable, problems.Unavailable, TooSlow)
-WITH_A_BODY = (problems.InvalidJson, TooLarge, problems.InvalidRequest)
+WITH_A_BODY: tuple[type[Problem], ...] = (problems.InvalidJson, TooLarge, problems.InvalidRequest)
 GUARDED = (problems.Unauthorized, tokens.TokenExpired)
 
 

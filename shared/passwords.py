@@ -8,11 +8,11 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type
 from flask import Flask, current_app
-from marshmallow import ValidationError, validate
+from marshmallow import ValidationError
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from shared.problems import Unavailable
-from shared.schemas import Text, normalise
+from shared.problems import Fault, Unavailable
+from shared.schemas import Length, Text, normalise
 
 SHORTEST, LONGEST = 8, 128
 
@@ -85,7 +85,7 @@ class Password(Text):
     """A password as it is compared: in NFC, so that two keyboards can type the same one."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Length(max=LONGEST), **kwargs)
+        super().__init__(validate=Length(max=LONGEST), **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         return normalise(super()._deserialize(value, *args, **kwargs))
@@ -97,6 +97,8 @@ class NewPassword(Password):
     def _validate(self, value: Any) -> None:
         super()._validate(value)
         if len(value) < SHORTEST:
-            raise ValidationError(f"Shorter than minimum length {SHORTEST}.")
+            raise ValidationError(Fault(f"Shorter than minimum length {SHORTEST}.", "too_short"))
         if value.lower() in COMMON:
-            raise ValidationError("This password is one of the most common. Choose another.")
+            raise ValidationError(
+                Fault("This password is one of the most common. Choose another.", "too_common")
+            )

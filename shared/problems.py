@@ -4,7 +4,8 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, g, json
+import orjson
+from flask import Flask, Response, g
 from marshmallow import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -14,6 +15,66 @@ from shared import metrics
 from shared.db import is_unavailable
 
 log = logging.getLogger(__name__)
+
+
+#: At most so many faults are told of a request, each under a path of so many characters.
+MOST_FAULTS = 50
+LONGEST_PATH = 64
+
+
+class Fault(str):
+    """What is wrong with a field: a sentence, and the stable word for it (`errorCodes`).
+
+    It may stand wherever marshmallow takes a message.
+    """
+
+    __slots__ = ("code",)
+    code: str
+
+    def __new__(cls, message: str, code: str = "invalid") -> "Fault":
+        """The sentence, with its word."""
+        fault = super().__new__(cls, message)
+        fault.code = code
+        return fault
+
+    def format(self, *args: object, **kwargs: object) -> "Fault":
+        """The sentence filled in, with the same word."""
+        return Fault(super().format(*args, **kwargs), self.code)
+
+
+class Faults:
+    """What is wrong with a request, by field path: the first fifty are kept and the rest counted.
+
+    So an answer does not grow with the request, whatever stands in it.
+    """
+
+    def __init__(self) -> None:
+        self.by_path: dict[str, list[Fault]] = {}
+        self.kept = self.omitted = 0
+
+    def __bool__(self) -> bool:
+        return self.kept > 0
+
+    def add(self, path: str, fault: str) -> None:
+        """Note a fault of the field at `path`; a sentence that is no `Fault` has the word `invalid`."""
+        if self.kept == MOST_FAULTS:
+            self.omitted += 1
+            return
+        self.kept += 1
+        fault = fault if isinstance(fault, Fault) else Fault(fault)
+        self.by_path.setdefault(readable(path), []).append(fault)
+
+    def members(self) -> dict[str, Any]:
+        """What an error's body says of them."""
+        codes = {path: [f.code for f in faults] for path, faults in self.by_path.items()}
+        omitted = {"errorsOmitted": self.omitted} if self.omitted else {}
+        return {"errors": self.by_path, "errorCodes": codes, **omitted}
+
+
+def readable(path: str) -> str:
+    """`path` cut to a bounded length, with nothing in it that a strict JSON parser refuses."""
+    cut = path if len(path) <= LONGEST_PATH else f"{path[: LONGEST_PATH - 1]}…"
+    return cut.encode(errors="replace").decode()
 
 
 class Problem(Exception):
@@ -38,7 +99,14 @@ class InvalidJson(Problem):
     detail = "The request body is not a JSON object."
 
 
-class InvalidParameter(Problem):
+class Faulty(Problem):
+    """A request with faulty fields."""
+
+    def __init__(self, faults: Faults) -> None:
+        super().__init__(**faults.members())
+
+
+class InvalidParameter(Faulty):
     """A parameter of the query has no meaning."""
 
     status, code = 400, "invalid_parameter"
@@ -46,7 +114,7 @@ class InvalidParameter(Problem):
 
 
 class Unauthorized(Problem):
-    """Nobody we know is calling."""
+    """Missing or invalid credentials."""
 
     status, code = 401, "unauthorized"
     detail = "A valid access token is required."
@@ -70,8 +138,8 @@ class NotFound(Problem):
     detail = "There is nothing here."
 
 
-class InvalidRequest(Problem):
-    """The body is JSON, but not what this call takes; `errors` maps field paths to messages."""
+class InvalidRequest(Faulty):
+    """The body is JSON, but not what this call takes."""
 
     status, code = 422, "invalid_request"
     detail = "The request body is not valid."
@@ -105,26 +173,42 @@ def to_response(problem: Problem) -> Response:
         "status": problem.status,
         "detail": problem.detail,
         "code": problem.code,
+        # For clients that look for the text there.
+        "message": problem.detail,
         "requestId": g.get("request_id"),
         **problem.members,
     }
+    # As UTF-8: escaped, what a request said would come back three times as long.
     response = Response(
-        json.dumps(body), status=problem.status, mimetype="application/problem+json"
+        orjson.dumps(body), status=problem.status, mimetype="application/problem+json"
     )
     response.headers.update(problem.headers)
     return response
 
 
-def flatten(errors: Any, path: str = "") -> dict[str, list[str]]:
-    """Turn marshmallow's nested messages into `field.path -> messages`."""
+def one_fault(path: str, message: str, code: str = "invalid") -> Faults:
+    """A single fault."""
+    faults = Faults()
+    faults.add(path, Fault(message, code))
+    return faults
+
+
+def flatten(errors: Any) -> Faults:
+    """What marshmallow's nested messages say, by field path."""
+    faults = Faults()
+    _flatten(errors, "", faults)
+    return faults
+
+
+def _flatten(errors: Any, path: str, faults: Faults) -> None:
     if not isinstance(errors, dict):
-        return {path: [str(message) for message in errors]}
-    flat: dict[str, list[str]] = {}
+        for message in errors:
+            faults.add(path, message)
+        return
     for key, value in errors.items():
         # marshmallow files what concerns the whole body under `_schema`.
         below = path if key == "_schema" else f"{path}.{key}" if path else str(key)
-        flat.update(flatten(value, below))
-    return flat
+        _flatten(value, below, faults)
 
 
 def init_app(app: Flask) -> None:
@@ -136,7 +220,7 @@ def init_app(app: Flask) -> None:
 
     @app.errorhandler(ValidationError)
     def on_validation_error(error: ValidationError) -> Response:
-        return to_response(InvalidRequest(errors=flatten(error.messages)))
+        return to_response(InvalidRequest(flatten(error.messages)))
 
     @app.errorhandler(HTTPException)
     def on_http_exception(error: HTTPException) -> Response:

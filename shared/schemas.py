@@ -11,7 +11,7 @@ from werkzeug.routing import BaseConverter
 
 from shared.models import User
 from shared.now import rfc3339
-from shared.problems import InvalidJson
+from shared.problems import Fault, InvalidJson
 
 NAME_LENGTH = 255
 ID_PATTERN = r"[A-Za-z0-9_.-]{1,36}"
@@ -34,6 +34,18 @@ class Body(Schema):
 
         unknown = EXCLUDE
 
+    def on_bind_field(self, field_name: str, field_obj: Any) -> None:
+        """Give marshmallow's own sentence for a missing field its stable word."""
+        missing = field_obj.error_messages["required"]
+        field_obj.error_messages["required"] = Fault(missing, "required")
+
+
+class Length(validate.Length):
+    """marshmallow's check, whose sentences have their stable words."""
+
+    message_min = Fault(validate.Length.message_min, "too_short")
+    message_max = Fault(validate.Length.message_max, "too_long")
+
 
 class Text(fields.String):
     """A string that can be stored: half a surrogate pair is no character."""
@@ -49,14 +61,14 @@ class Name(Text):
     """A name of somebody or something; null for none."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_none=True, validate=validate.Length(max=NAME_LENGTH), **kwargs)
+        super().__init__(allow_none=True, validate=Length(max=NAME_LENGTH), **kwargs)
 
 
 class Email(Text):
     """An e-mail address, checked for its form only, in lower case."""
 
     def __init__(self, **kwargs: Any) -> None:
-        checks = [validate.Length(max=255), validate.Email()]
+        checks = [Length(max=255), validate.Email()]
         super().__init__(validate=checks, **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:

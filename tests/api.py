@@ -198,7 +198,10 @@ def assert_problem(response: TestResponse, status: int, code: str) -> dict[str, 
     assert body["code"] == code, body
     assert body["status"] == status
     assert body["requestId"] == response.headers["X-Request-ID"]
-    assert body.keys() >= {"type", "title", "detail"}
+    assert body.keys() >= {"type", "title"}
+    assert body["message"] == body["detail"]
+    for path, sentences in body.get("errors", {}).items():
+        assert len(body["errorCodes"][path]) == len(sentences)
     if status == 401:
         assert response.headers["WWW-Authenticate"] == "Bearer"
     return body

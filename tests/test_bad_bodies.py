@@ -75,7 +75,7 @@ def check(answer: TestResponse) -> None:
     assert answer.status_code < 500, answer.text
     if answer.status_code >= 400:
         assert answer.mimetype == "application/problem+json"
-        assert answer.json.keys() >= {"type", "title", "status", "detail", "code", "requestId"}
+        assert answer.json.keys() >= {"type", "title", "detail", "message", "code", "requestId"}
         assert answer.json["status"] == answer.status_code
 
 

@@ -9,7 +9,7 @@ import orjson
 
 from services.sync.merge import Operation
 from services.sync.selection import Migration
-from shared.problems import InvalidParameter, InvalidRequest
+from shared.problems import Fault, Faults, InvalidParameter, InvalidRequest, one_fault
 from shared.schemas import ID_PATTERN, camel
 
 #: `{table: {"created": [records], "updated": [records], "deleted": [ids]}}`
@@ -106,47 +106,47 @@ def _name(value: object) -> str:
 
 def invalid(name: str, message: str) -> InvalidParameter:
     """The error that says what is wrong with parameter `name`."""
-    return InvalidParameter(errors={name: [message]})
+    return InvalidParameter(one_fault(name, message))
 
 
 def load_changes(body: dict[str, Any], tables: Collection[str]) -> tuple[Changes, dict[str, Any]]:
     """The changes of a push body, and the body's parameters.
 
     The body is `{"changes": {…}, …parameters}` or the bare changes. Only the shape is judged here:
-    raises `InvalidRequest` with every fault by its path.
+    raises `InvalidRequest` with the faults by their paths.
     """
     changes, parameters = (body["changes"], body) if "changes" in body else (body, {})
-    errors: dict[str, list[str]] = {}
     if not isinstance(changes, dict):
-        raise InvalidRequest(errors={"changes": ["Not an object."]})
+        raise InvalidRequest(one_fault("changes", "Not an object."))
+    faults = Faults()
     for table, change in changes.items():
-        _check_table(table, change, table in tables, errors)
-    if errors:
-        raise InvalidRequest(errors=errors)
+        _check_table(table, change, table in tables, faults)
+    if faults:
+        raise InvalidRequest(faults)
     return {table: change for table, change in changes.items() if table in tables}, parameters
 
 
-def _check_table(table: str, change: Any, is_synced: bool, errors: dict[str, list[str]]) -> None:
+def _check_table(table: str, change: Any, is_synced: bool, faults: Faults) -> None:
     if not isinstance(change, dict):
-        errors[table] = ["Not an object."]
+        faults.add(table, "Not an object.")
         return
     if not is_synced:
         # A table that only the device knows is no fault while there is nothing to lose in it.
         if any(change.values()):
-            errors[table] = ["This table is not synced."]
+            faults.add(table, Fault("This table is not synced.", "unknown_table"))
         return
     seen: set[str] = set()
     for operation, entries in change.items():
         path = f"{table}.{operation}"
         if operation not in OPERATIONS:
-            errors[path] = ["Must be one of: created, updated, deleted."]
+            faults.add(path, "Must be one of: created, updated, deleted.")
         elif not isinstance(entries, list):
-            errors[path] = ["Not a list."]
+            faults.add(path, "Not a list.")
         else:
             for index, entry in enumerate(entries):
                 fault = _fault(entry, operation, seen)
                 if fault:
-                    errors[f"{path}.{index}"] = [fault]
+                    faults.add(f"{path}.{index}", fault)
 
 
 def _fault(entry: Any, operation: str, seen: set[str]) -> str | None:
@@ -159,6 +159,6 @@ def _fault(entry: Any, operation: str, seen: set[str]) -> str | None:
     if not isinstance(id_, str) or not SAFE_ID.fullmatch(id_):
         return "The id must be 1 to 36 characters of A-Z, a-z, 0-9, '_', '.' and '-'."
     if id_ in seen:
-        return "This id stands twice in the table's changes."
+        return Fault("This id stands twice in the table's changes.", "duplicate_id")
     seen.add(id_)
     return None

@@ -66,7 +66,7 @@ def list_users() -> dict[str, Any]:
     try:
         parameters = schemas.ListParameters().load(request.args.to_dict())
     except ValidationError as error:
-        raise InvalidParameter(errors=flatten(error.messages)) from error
+        raise InvalidParameter(flatten(error.messages)) from error
     users, total = administration.list_users(**parameters)
     page = {"limit": parameters["limit"], "offset": parameters["offset"]}
     return {"users": [user_json(user) for user in users], "total": total, **page}

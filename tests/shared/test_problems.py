@@ -1,11 +1,14 @@
 """Every error has one form (API.md, "Conventions")."""
 
+import json
 import re
+from typing import Any
 
+import orjson
 import pytest
 
-from shared.problems import flatten
-from tests.api import Api, Device, assert_problem
+from shared.problems import Fault, flatten
+from tests.api import PASSWORD, Api, Device, assert_problem
 
 
 def test_unknown_paths_and_methods_are_problems(api: Api) -> None:
@@ -52,6 +55,49 @@ def test_nothing_is_cacheable(device: Device) -> None:
         assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_field_paths_are_flat() -> None:
-    nested = {"a": ["x"], "b": {"c": {"0": ["y"]}}, "_schema": ["z"]}
-    assert flatten(nested) == {"a": ["x"], "b.c.0": ["y"], "": ["z"]}
+def test_field_paths_are_flat_and_every_sentence_has_its_word() -> None:
+    nested = {"a": ["x"], "b": {"c": {"0": [Fault("y", "too_long")]}}, "_schema": ["z"]}
+    assert flatten(nested).members() == {
+        "errors": {"a": ["x"], "b.c.0": ["y"], "": ["z"]},
+        "errorCodes": {"a": ["invalid"], "b.c.0": ["too_long"], "": ["invalid"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "codes"),
+    [
+        ({}, {"email": ["required"], "password": ["required"]}),
+        ({"email": "a@b.example", "password": "short"}, {"password": ["too_short"]}),
+        ({"email": "a@b.example", "password": "x" * 129}, {"password": ["too_long"]}),
+        ({"email": "a@b.example", "password": "password1"}, {"password": ["too_common"]}),
+        ({"email": "nobody", "password": PASSWORD}, {"email": ["invalid"]}),
+        (
+            {"email": "a@b.example", "password": PASSWORD, "name": "x" * 256},
+            {"name": ["too_long"]},
+        ),
+    ],
+)
+def test_an_app_can_say_what_is_wrong_in_its_own_language(
+    api: Api, body: object, codes: object
+) -> None:
+    refused = assert_problem(api.post("/auth/register", body), 422, "invalid_request")
+    assert refused["errorCodes"] == codes
+
+
+def test_an_answer_does_not_grow_with_the_faults_of_the_request(device: Device) -> None:
+    def refused(change: Any) -> dict[str, Any]:
+        answer = device.push_raw(change)
+        asked = json.dumps(change, ensure_ascii=False).encode(errors="surrogatepass")
+        assert len(answer.data) < 2 * len(asked) + 16_384
+        # As strict as any parser.
+        orjson.loads(answer.data)
+        return assert_problem(answer, 422, "invalid_request")
+
+    body = refused({"projects": {"deleted": [1] * 10_000}})
+    assert len(body["errors"]) == len(body["errorCodes"]) == 50
+    assert body["errorsOmitted"] == 9_950
+    assert "errorsOmitted" not in refused({"projects": {"deleted": ["a", "a"]}})
+    for name in ("x" * 30_000, "\ud800", "\0" * 1_000, "🍉" * 1_000):
+        refused({name: {"created": [1]}})
+        refused({"projects": {name: []}})
+    refused({f"{n}{'🍉' * 100}": {"created": [1]} for n in range(60)})

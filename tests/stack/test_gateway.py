@@ -122,7 +122,8 @@ def problem(answer: tuple[int, dict[str, str], dict[str, object]], status: int, 
     assert (got, body["status"], body["code"]) == (status, status, code)
     assert headers["Content-Type"] == "application/problem+json"
     assert body["requestId"] == headers["X-Request-ID"]
-    assert body.keys() >= {"type", "title", "detail"}
+    assert body.keys() >= {"type", "title"}
+    assert body["message"] == body["detail"]
 
 
 def test_each_service_answers_under_its_own_path(stack: Stack) -> None:
