@@ -15,14 +15,14 @@ help:  ## Show this list
 ##@ Run
 
 run: $(VENV)/.runtime  ## Serve everything on PORT (default 8080) with SQLite, from .local/
-	@$(BIN)/python -m deploy.run
+	@$(BIN)/python -m deploy.local.run
 
 up-native: $(VENV)/.stack  ## Start the whole stack without Docker: MariaDB, Redis, services, nginx
 	@deploy/packages.sh stack
-	@$(BIN)/python -m deploy.stack up
+	@$(BIN)/python -m deploy.local.stack up
 
 down-native: $(VENV)/.runtime  ## Stop it; the data stays
-	@$(BIN)/python -m deploy.stack down
+	@$(BIN)/python -m deploy.local.stack down
 
 up:  ## Start the whole stack in Docker: MySQL, Redis, services, nginx
 	@deploy/compose.sh up
@@ -39,16 +39,16 @@ client-schema: $(VENV)/.runtime  ## Print the app's schema and models for the de
 ##@ Operate (whichever stack runs)
 
 admin: $(VENV)/.runtime  ## Make EMAIL an administrator: make admin EMAIL=…
-	@$(BIN)/python -m deploy.running create-admin "$(EMAIL)"
+	@$(BIN)/python -m deploy.local.running create-admin "$(EMAIL)"
 
 scale: $(VENV)/.runtime  ## Run a service N times: make scale SERVICE=sync N=3
-	@$(BIN)/python -m deploy.running scale "$(SERVICE)" "$(N)"
+	@$(BIN)/python -m deploy.local.running scale "$(SERVICE)" "$(N)"
 
 restart: $(VENV)/.runtime  ## Replace the processes of SERVICE, or of all three, without losing a request
-	@$(BIN)/python -m deploy.running restart "$(SERVICE)"
+	@$(BIN)/python -m deploy.local.running restart "$(SERVICE)"
 
 logs: $(VENV)/.runtime  ## Follow what every part says
-	@$(BIN)/python -m deploy.running logs
+	@$(BIN)/python -m deploy.local.running logs
 
 backup: $(VENV)/.runtime  ## Dump the database into .local/backups
 	@$(BIN)/python -m deploy.backup
@@ -57,7 +57,7 @@ restore: $(VENV)/.runtime  ## Go back to a backup: make restore FILE=…
 	@$(BIN)/python -m deploy.backup restore "$(FILE)"
 
 purge: $(VENV)/.runtime  ## Remove old tombstones and sessions
-	@$(BIN)/python -m deploy.running purge
+	@$(BIN)/python -m deploy.local.running purge
 
 keys: $(VENV)/.runtime  ## Replace the key that signs tokens in .local/keys; older keys still verify
 	@$(BIN)/python -m deploy.keys .local/keys
@@ -74,7 +74,7 @@ test: $(VENV)/.dev  ## Run all tests twice: embedded, then on MariaDB, Redis and
 
 test-mysql: $(VENV)/.dev  ## Run all tests on Oracle's MySQL instead of MariaDB
 	@deploy/packages.sh
-	@deploy/mysql.sh .local/mysql
+	@.ci/mysql.sh .local/mysql
 	@$(BIN)/pytest --backend=mysql $(T)
 
 test-cluster: $(VENV)/.dev  ## Run all tests on three Galera nodes and a Redis Cluster
@@ -82,15 +82,15 @@ test-cluster: $(VENV)/.dev  ## Run all tests on three Galera nodes and a Redis C
 	@$(BIN)/pytest --backend=cluster $(T)
 
 test-compose: $(VENV)/.dev  ## Build and start the images and run the client's tests against them
-	@tests/compose/run.sh
+	@.ci/compose/run.sh
 
 bench: $(VENV)/.dev  ## Ratios of what we need to what this machine needs at least (FULL=1 for all)
 	@deploy/packages.sh bench
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m bench.bench
 
 soak: $(VENV)/.dev  ## Fifty devices and random faults on a native stack: make soak MINUTES=10
 	@deploy/packages.sh
-	@$(BIN)/python -m tests.soak "$(or $(MINUTES),10)"
+	@$(BIN)/python -m bench.soak "$(or $(MINUTES),10)"
 
 lint: $(VENV)/.dev  ## Check format, style, types and the import rules
 	@$(BIN)/ruff format --check .

@@ -13,9 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+from deploy.local.running import Running, find
+from deploy.local.stack import DATABASE
 from deploy.progress import MEGABYTE, Progress
-from deploy.running import Running, find
-from deploy.stack import DATABASE
 from shared.now import now_ms
 
 #: A push takes its tick some time before it commits: this long at most, or its connection times out.

@@ -18,11 +18,12 @@ import pytest
 from hypothesis import settings
 
 import services.users
-from deploy import embedded, native
 from deploy.keys import make_keys
+from deploy.local import embedded
 from tests.api import PASSWORD, Api, Device
 from tests.clock import Clock
-from tests.clusters import GALERA, Galera, RedisCluster
+from tests.servers import processes
+from tests.servers.clusters import GALERA, Galera, RedisCluster
 
 ROOT = Path(__file__).parent.parent
 #: A token, a password hash, a private key, the tests' password, an e-mail.
@@ -61,10 +62,10 @@ class Backend:
 
     name: str
     directory: Path
-    database: native.MariaDB | None = None
-    redis: native.RedisServer | RedisCluster | None = None
+    database: processes.MariaDB | None = None
+    redis: processes.RedisServer | RedisCluster | None = None
     #: Of a cluster: the nodes besides `database`, which take writes like it.
-    others: tuple[native.MariaDB, ...] = ()
+    others: tuple[processes.MariaDB, ...] = ()
 
     def new_database(self, name: str) -> tuple[str, str]:
         """URLs of an empty database of its own: for migrations, and for the services."""
@@ -95,16 +96,16 @@ def backend(request: pytest.FixtureRequest, directory: Path) -> Iterator[Backend
     if name in ("embedded", "compose"):
         yield Backend(name, directory)
         return
-    if name == "mysql" and not native.MySQL.unpacked.exists():
+    if name == "mysql" and not processes.MySQL.unpacked.exists():
         lacking("MySQL (make test-mysql unpacks it)")
-    if missing := native.missing_programs():
+    if missing := processes.missing_programs():
         lacking(", ".join(missing))
     if name == "cluster":
         yield from clusters(directory)
         return
-    kind = native.MySQL if name == "mysql" else native.MariaDB
-    database = kind(directory / "database", native.free_port())
-    redis = native.RedisServer(directory / "redis", native.free_port())
+    kind = processes.MySQL if name == "mysql" else processes.MariaDB
+    database = kind(directory / "database", processes.free_port())
+    redis = processes.RedisServer(directory / "redis", processes.free_port())
     database.install()
     try:
         database.start()

@@ -10,8 +10,8 @@ import pytest
 import services.auth
 import services.sync
 import services.users
-from deploy import embedded
 from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS
+from deploy.local import embedded
 from tests.api import Api, assert_problem
 from tests.conftest import ROOT
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests import watermelon
 from tests.conftest import Backend, lacking
-from tests.stack.checkout import Checkout
-from tests.stack.servers import Compose, Embedded, Server, Stack
+from tests.servers.checkout import Checkout
+from tests.servers.stacks import Compose, Embedded, Server, Stack
 
 
 @pytest.fixture(scope="session")
@@ -35,9 +35,9 @@ def checkout(backend: Backend, directory: Path) -> Iterator[Checkout]:
     if backend.name != "native":
         pytest.skip("the native stack is MariaDB's")
     checkout = Checkout(directory / "checkout")
-    checkout.run("deploy.stack", "up")
+    checkout.run("deploy.local.stack", "up")
     yield checkout
-    checkout.run("deploy.stack", "down")
+    checkout.run("deploy.local.stack", "down")
 
 
 @pytest.fixture(scope="session", autouse=True)

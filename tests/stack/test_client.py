@@ -8,7 +8,7 @@ import pytest
 
 from tests.api import PASSWORD, new_email
 from tests.conftest import CI
-from tests.stack.servers import Server, fetch
+from tests.servers.stacks import Server, fetch
 from tests.stack.test_watermelon import synced, task
 from tests.watermelon import Devices, WatermelonDevice
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.servers.stacks import Server
 from tests.stack.http_api import HttpApi
-from tests.stack.servers import Server
 from tests.watermelon import HERE
 
 BINARIES = HERE / "node_modules/.bin"

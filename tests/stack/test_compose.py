@@ -14,9 +14,9 @@ import pytest
 from deploy.openapi import describe
 from tests.api import Device, project, wire
 from tests.conftest import Backend
+from tests.servers.stacks import Compose, Server, fetch
 from tests.stack.http_api import HttpApi
 from tests.stack.load import eventually, load
-from tests.stack.servers import Compose, Server, fetch
 
 SERVICES = ("auth", "users", "sync")
 

@@ -4,10 +4,10 @@ import logging
 
 import pytest
 
+from bench.faults import FAULTS
+from bench.fleet import Fleet
 from tests.api import assert_problem
-from tests.stack.checkout import Checkout
-from tests.stack.faults import FAULTS
-from tests.stack.fleet import Fleet
+from tests.servers.checkout import Checkout
 from tests.stack.load import eventually
 
 

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deploy import native
 from tests.api import PASSWORD, changes, new_email, project
 from tests.conftest import Backend
+from tests.servers import processes
+from tests.servers.stacks import Embedded, Stack, fetch
 from tests.stack.load import eventually
-from tests.stack.servers import Embedded, Stack, fetch
 
 
 @pytest.fixture
@@ -46,7 +46,9 @@ def start(stack: Stack, directory: Path) -> Iterator[Start]:
         own = {name: [service.port] for name, service in stack.services.items()}
         place = Path(mkdtemp(dir=directory))
         place.chmod(0o755)
-        gateway = native.Gateway(place, native.free_port(), own | (services or {}), **settings)
+        gateway = processes.Gateway(
+            place, processes.free_port(), own | (services or {}), **settings
+        )
         running.append(gateway)
         gateway.start()
         return f"http://127.0.0.1:{gateway.port}/v1"
@@ -141,7 +143,7 @@ def test_the_gateway_answers_for_itself_only(stack: Stack) -> None:
 
 
 def test_a_service_that_cannot_be_reached_is_unavailable(start: Start) -> None:
-    url = start({name: [native.free_port()] for name in ("auth", "users", "sync")})
+    url = start({name: [processes.free_port()] for name in ("auth", "users", "sync")})
     for path in ("/auth/login", "/users/me", "/sync"):
         answer = fetch(url + path)
         problem(answer, 502, "unavailable")
@@ -306,7 +308,7 @@ def test_a_dead_instance_is_passed_over_for_reads_and_writes(
     start: Start, upstream: Callable[..., Upstream]
 ) -> None:
     alive = upstream(says(b"{}"))
-    url = start({"sync": [native.free_port(), alive.port]})
+    url = start({"sync": [processes.free_port(), alive.port]})
     for _ in range(20):
         assert fetch(f"{url}/sync")[0] == 200
         assert fetch(f"{url}/sync", {})[0] == 200
@@ -422,9 +424,9 @@ def test_it_speaks_tls_with_a_certificate_of_its_own(stack: Stack, directory: Pa
         check=True,
         capture_output=True,
     )
-    port, plain = native.free_port(), native.free_port()
+    port, plain = processes.free_port(), processes.free_port()
     ports = {name: [service.port] for name, service in stack.services.items()}
-    gateway = native.Gateway(
+    gateway = processes.Gateway(
         place,
         plain,
         ports,
@@ -452,8 +454,8 @@ def test_a_full_disk_refuses_what_does_not_fit_and_nothing_else(
     if mounted.returncode:
         pytest.skip("this machine may mount nothing")
     ports = {name: [service.port] for name, service in stack.services.items()}
-    gateway = native.Gateway(
-        directory / "on_full", native.free_port(), ports, GATEWAY_RUN=str(disk)
+    gateway = processes.Gateway(
+        directory / "on_full", processes.free_port(), ports, GATEWAY_RUN=str(disk)
     )
     gateway.start()
     url = f"http://127.0.0.1:{gateway.port}/v1"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.api import PASSWORD, changes, new_email, project, wire
 from tests.conftest import Backend
-from tests.stack.servers import ROOT, Embedded, fetch
+from tests.servers.stacks import ROOT, Embedded, fetch
 
 
 @pytest.fixture

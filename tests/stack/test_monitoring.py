@@ -17,11 +17,11 @@ from typing import Any
 import pymysql
 import pytest
 
-from deploy import native
+from bench.faults import hang_redis
 from tests.api import Device, changes, project, wire
 from tests.conftest import ROOT, lacking
-from tests.stack.checkout import Checkout
-from tests.stack.faults import hang_redis
+from tests.servers import processes
+from tests.servers.checkout import Checkout
 from tests.stack.load import eventually
 
 MONITORING = ROOT / "deploy/monitoring"
@@ -32,13 +32,13 @@ ALERTS = re.findall(r"alert: (\w+)", (MONITORING / "alerts.yml").read_text())
 FASTER = {"1m": "5s", "2m": "5s", "5m": "6s", "10m": "7s", "1h": "8s"}
 
 
-class Prometheus(native.Part):
+class Prometheus(processes.Part):
     """Prometheus with the configuration that the native stack wrote, in a hurry."""
 
     name = "prometheus"
 
     def __init__(self, directory: Path, configuration: Path) -> None:
-        super().__init__(directory, native.free_port())
+        super().__init__(directory, processes.free_port())
         self.configuration = configuration
 
     def prepare(self) -> None:
@@ -53,7 +53,7 @@ class Prometheus(native.Part):
 
     def command(self) -> list[str]:
         return [
-            native.program("prometheus"),
+            processes.program("prometheus"),
             f"--config.file={self.directory}/prometheus.yml",
             f"--storage.tsdb.path={self.directory}/data",
             f"--web.listen-address=127.0.0.1:{self.port}",
@@ -77,7 +77,7 @@ class Prometheus(native.Part):
 
 @pytest.fixture(scope="module")
 def prometheus(checkout: Checkout, directory: Path) -> Iterator[Prometheus]:
-    if not shutil.which("prometheus", path=native.PATH):
+    if not shutil.which("prometheus", path=processes.PATH):
         lacking("prometheus")
     prometheus = Prometheus(directory / "prometheus", checkout.local / "native")
     prometheus.start()
@@ -117,14 +117,14 @@ def keep(doing: Callable[[], Any], until: Callable[[], Any], seconds: float = 60
 
 
 def test_the_files_are_valid() -> None:
-    if not shutil.which("promtool", path=native.PATH):
+    if not shutil.which("promtool", path=processes.PATH):
         lacking("promtool")
     for command in (
         ["check", "config", "--syntax-only", MONITORING / "prometheus.yml"],
         ["check", "rules", MONITORING / "alerts.yml"],
     ):
         done = subprocess.run(
-            [native.program("promtool"), *command], capture_output=True, text=True
+            [processes.program("promtool"), *command], capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from deploy import native
 from tests.api import Device, assert_problem, project, task, wire
-from tests.stack.checkout import Checkout
+from tests.servers import processes
+from tests.servers.checkout import Checkout
 from tests.stack.load import eventually, load
 
 
@@ -23,7 +23,7 @@ def device(checkout: Checkout) -> Device:
 def test_up_again_changes_nothing(checkout: Checkout, device: Device) -> None:
     before = checkout.ask("describe")["parts"]
     assert f"Already running: http://localhost:{checkout.port}/v1" in checkout.run(
-        "deploy.stack", "up"
+        "deploy.local.stack", "up"
     )
     assert checkout.ask("describe")["parts"] == before
 
@@ -33,7 +33,7 @@ def test_a_port_in_use_is_a_one_line_error(checkout: Checkout, directory: Path) 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", other.port))
         taken.listen()
-        said = other.run("deploy.stack", "up", check=False)
+        said = other.run("deploy.local.stack", "up", check=False)
     assert said.startswith(f"Cannot serve on port {other.port}")
     assert said.count("\n") == 1
 
@@ -46,7 +46,7 @@ def test_what_is_secret_is_for_its_owner_only(checkout: Checkout) -> None:
 def test_each_service_may_do_in_the_database_what_it_must_and_no_more(
     checkout: Checkout, device: Device
 ) -> None:
-    passwords = native.settings_file(checkout.local / "secrets.env")
+    passwords = processes.settings_file(checkout.local / "secrets.env")
     port = checkout.ask("describe")["database"]["port"]
 
     def attempt(user: str, statement: str) -> None:
@@ -100,7 +100,7 @@ def test_instances_come_and_go_under_load_without_a_failed_request(
 ) -> None:
     with load(device) as statuses:
         for number in (3, 1):
-            said = checkout.run("deploy.running", "scale", "sync", str(number))
+            said = checkout.run("deploy.local.running", "scale", "sync", str(number))
             assert said.strip() == f"sync runs {number} times"
             parts = checkout.ask("describe")["parts"]
             assert len([name for name in parts if name.startswith("sync:")]) == number
@@ -112,7 +112,7 @@ def test_all_services_restart_under_load_without_a_failed_request(
     checkout: Checkout, device: Device
 ) -> None:
     with load(device) as statuses:
-        checkout.run("deploy.running", "restart")
+        checkout.run("deploy.local.running", "restart")
     assert len(statuses) > 100
     assert set(statuses) == {200}
 
@@ -124,7 +124,7 @@ def test_all_services_restart_under_load_without_a_failed_request(
 def test_nonsense_is_refused_with_a_line_that_says_why(
     checkout: Checkout, arguments: tuple[str, ...]
 ) -> None:
-    said = checkout.run("deploy.running", *arguments, check=False)
+    said = checkout.run("deploy.local.running", *arguments, check=False)
     assert said.count("\n") == 1
     assert "Traceback" not in said
 
@@ -134,7 +134,7 @@ def test_a_command_that_cannot_be_carried_out_leaves_the_stack_running(
 ) -> None:
     checkout.ask("pause")
     try:
-        said = checkout.run("deploy.running", "restart", check=False)
+        said = checkout.run("deploy.local.running", "restart", check=False)
         assert said == "auth is not running\n"
     finally:
         checkout.ask("resume")
@@ -199,10 +199,12 @@ def test_no_part_outlives_a_watcher_that_is_killed_and_the_next_one_has_all_data
     device.push(projects={"created": [p]})
     parts = checkout.ask("describe")["parts"].values()
     found = subprocess.run(
-        ["pgrep", "-f", f"deploy.stack serve {checkout.local}"], capture_output=True, text=True
+        ["pgrep", "-f", f"deploy.local.stack serve {checkout.local}"],
+        capture_output=True,
+        text=True,
     )
     os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
     eventually(lambda: not any(Path(f"/proc/{pid}/root").exists() for pid in parts))
-    checkout.run("deploy.stack", "up")
+    checkout.run("deploy.local.stack", "up")
     device.pull()
     assert device.rows["projects"] == {p["id"]: wire(p)}

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from deploy import site
 from deploy.client_schema import render
 from tests.conftest import ROOT, lacking
-from tests.stack.servers import Embedded, Server, Stack
+from tests.servers.stacks import Embedded, Server, Stack
 from tests.stack.test_gateway import Start
 from tests.stack.test_gateway import stack as stack
 from tests.stack.test_gateway import start as start

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy import native
 from tests.api import Device, new_id, project, task
+from tests.servers import processes
+from tests.servers.stacks import Embedded, Stack
 from tests.stack.http_api import HttpApi
-from tests.stack.servers import Embedded, Stack
 from tests.sync import test_concurrency
 
 
@@ -28,7 +28,7 @@ def workers(server: Embedded | Stack) -> list[int]:
     """Process ids of the workers that serve sync."""
     master = server.process if isinstance(server, Embedded) else server.services["sync"].process
     assert master
-    return sorted(native.children(master.pid))
+    return sorted(processes.children(master.pid))
 
 
 def test_a_reader_misses_no_push_through_any_process(device: Device) -> None:

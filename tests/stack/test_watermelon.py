@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.api import PASSWORD, new_email
-from tests.stack.servers import Server, fetch
+from tests.servers.stacks import Server, fetch
 from tests.watermelon import Devices, WatermelonDevice
 
 Rows = dict[str, dict[str, dict[str, Any]]]

@@ -9,8 +9,8 @@ import pytest
 import services.sync
 from shared import cache
 from tests.api import Api, Device, changes, new_id, project, wire
-from tests.clusters import RedisCluster
 from tests.conftest import Backend
+from tests.servers.clusters import RedisCluster
 from tests.stack.load import eventually
 
 

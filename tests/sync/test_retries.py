@@ -12,7 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 import services.sync
-from deploy.native import MariaDB
+from deploy.local.servers import MariaDB
 from tests.api import Api, Device, assert_problem, changes, project, task, wire
 from tests.conftest import Backend
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploy import embedded
+from deploy.local import embedded
 from tests.api import PASSWORD, Api, Device, assert_problem, new_email
 from tests.conftest import Backend, alembic, appoint
 

@@ -23,11 +23,11 @@ import pygal
 from argon2 import PasswordHasher
 from argon2.low_level import Type
 
-from deploy import native
-from deploy.native import children
 from tests.api import PASSWORD, Device, changes, project, task, wire
 from tests.conftest import ROOT
-from tests.stack.checkout import Checkout
+from tests.servers import processes
+from tests.servers.checkout import Checkout
+from tests.servers.processes import children
 from tests.stack.http_api import HttpApi
 
 FULL = bool(os.environ.get("FULL"))
@@ -38,13 +38,13 @@ TICKS = os.sysconf("SC_CLK_TCK")
 QUIET = {"LOG_LEVEL": "INFO", "LOG_TEXT": "false", "WEB_CONCURRENCY": "2"}
 
 
-class Floor(native.Part):
-    """tests/bench_floor.py under gunicorn."""
+class Floor(processes.Part):
+    """bench/floor.py under gunicorn."""
 
     name = "floor"
 
     def __init__(self, directory: Path, checkout: Checkout) -> None:
-        super().__init__(directory, native.free_port())
+        super().__init__(directory, processes.free_port())
         self.settings = checkout.ask("describe")["environ"]["sync"]
 
     def command(self) -> list[str]:
@@ -52,7 +52,7 @@ class Floor(native.Part):
             str(Path(sys.executable).parent / "gunicorn"),
             "--config=deploy/gunicorn.conf.py",
             f"--bind=127.0.0.1:{self.port}",
-            "tests.bench_floor:create_app()",
+            "bench.floor:create_app()",
         ]
 
     def environ(self) -> dict[str, str]:
@@ -65,13 +65,13 @@ class Bench:
     def __init__(self, directory: Path) -> None:
         os.environ.update(QUIET)
         self.checkout = Checkout(directory / "checkout")
-        self.checkout.run("deploy.stack", "up")
+        self.checkout.run("deploy.local.stack", "up")
         self.floor = Floor(directory / "floor", self.checkout)
         self.floor.start()
         said = self.checkout.ask("describe")
         self.parts: dict[str, int] = said["parts"]
         self.client = [
-            native.program("mariadb"),
+            processes.program("mariadb"),
             "--no-defaults",
             f"--socket={said['database']['socket']}",
             f"--user={said['database']['user']}",
@@ -91,7 +91,7 @@ class Bench:
 
     def stop(self) -> None:
         self.floor.stop()
-        self.checkout.run("deploy.stack", "down")
+        self.checkout.run("deploy.local.stack", "down")
 
     def line(
         self, name: str, aim: str, ours: Callable[[], float], floor: Callable[[], float]

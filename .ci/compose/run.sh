@@ -4,9 +4,9 @@
 set -eu
 engine=/tmp/compose-engine
 if ! docker compose version >/dev/null 2>&1 || ! docker info >/dev/null 2>&1; then
-    environment=$(tests/compose/engine.sh "$engine")
+    environment=$(.ci/compose/engine.sh "$engine")
     eval "$environment"
-    trap 'tests/compose/engine.sh stop "$engine"' EXIT
+    trap '.ci/compose/engine.sh stop "$engine"' EXIT
 fi
 .local/venv/bin/pytest --backend=compose tests/stack/test_compose.py \
     tests/stack/test_watermelon.py tests/stack/test_client.py

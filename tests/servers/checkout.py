@@ -9,9 +9,10 @@ from typing import Any
 
 import pymysql
 
-from deploy import native, stack
+from deploy.local import stack
+from tests.servers import processes
+from tests.servers.stacks import NO_LIMITS, ROOT
 from tests.stack.http_api import HttpApi
-from tests.stack.servers import NO_LIMITS, ROOT
 
 
 class Checkout:
@@ -22,7 +23,7 @@ class Checkout:
             shutil.copytree(ROOT / name, directory / name)
         shutil.copy(ROOT / "pyproject.toml", directory)
         self.directory, self.local = directory, directory / ".local"
-        self.port = native.free_port()
+        self.port = processes.free_port()
         self.api = HttpApi(f"http://127.0.0.1:{self.port}/v1")
 
     def run(self, *command: str, check: bool = True) -> str:

@@ -1,6 +1,6 @@
 """The whole stack without Docker: private MariaDB and Redis, the three services, nginx.
 
-`python -m deploy.stack up` starts a watcher in the background that starts every part, starts again
+`python -m deploy.local.stack up` starts a watcher in the background that starts every part, starts again
 what ends, and listens on a socket for the other commands: `scale SERVICE N`, `restart [SERVICE]`,
 `down`. All that it keeps is in `.local/native`, its output in `.local/log`.
 """
@@ -18,11 +18,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy import native, site
+from deploy import site
 from deploy.grants import grant
 from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS, make_keys
-from deploy.native import ROOT, Gateway, MariaDB, Part, RedisServer, Service, settings_file
-from deploy.run import probe
+from deploy.local import servers
+from deploy.local.run import probe
+from deploy.local.servers import ROOT, Gateway, MariaDB, Part, RedisServer, Service, settings_file
 
 SERVICES = ("auth", "users", "sync")
 DATABASE = "app"
@@ -46,20 +47,20 @@ class Stack:
         self.directory, self.logs = local / "native", local / "log"
         for directory in (self.directory, self.logs):
             directory.mkdir(parents=True, exist_ok=True)
-        if native.NOBODY:
+        if servers.NOBODY:
             # The database gives up root and must still reach its files.
             for directory in (local, self.directory):
                 directory.chmod(directory.stat().st_mode | 0o011)
         passwords = make_passwords(local / "secrets.env")
         self.database = MariaDB(
             self.directory / "database",
-            native.free_port(),
+            servers.free_port(),
             self.logs / "database.log",
-            {user: passwords[f"{user.upper()}_PASSWORD"] for user in native.DATABASE_USERS},
+            {user: passwords[f"{user.upper()}_PASSWORD"] for user in servers.DATABASE_USERS},
         )
         self.redis = RedisServer(
             self.directory / "redis",
-            native.free_port(),
+            servers.free_port(),
             self.logs / "redis.log",
             passwords["REDIS_PASSWORD"],
         )
@@ -91,7 +92,7 @@ class Stack:
 
     def instance(self, name: str) -> Service:
         """One more instance of a service, not yet started."""
-        return Service(name, native.free_port(), self.environ(name), self.logs / f"{name}.log")
+        return Service(name, servers.free_port(), self.environ(name), self.logs / f"{name}.log")
 
     def ports(self) -> dict[str, list[int]]:
         """Where the instances of each service listen."""
@@ -245,7 +246,7 @@ def known(name: str) -> None:
 
 def make_passwords(path: Path) -> dict[str, str]:
     """The passwords of the local stacks, made once, readable by their owner only."""
-    names = [f"{user.upper()}_PASSWORD" for user in ("root", *native.DATABASE_USERS, "redis")]
+    names = [f"{user.upper()}_PASSWORD" for user in ("root", *servers.DATABASE_USERS, "redis")]
     if not path.exists():
         lines = [f"{name}={secrets.token_hex(16)}\n" for name in names]
         with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
@@ -366,14 +367,14 @@ def up(local: Path) -> None:
         probe("127.0.0.1", port)
     except (OSError, ValueError, OverflowError) as error:
         sys.exit(f"Cannot serve on port {port}: {error}. Choose another: make up-native PORT=…")
-    if missing := native.missing_programs():
+    if missing := servers.missing_programs():
         sys.exit(f'This machine lacks {", ".join(missing)}; see README.md, "Run the whole stack"')
     log = local / "log/stack.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         seen = output.tell()
         watcher = subprocess.Popen(
-            [sys.executable, "-m", "deploy.stack", "serve", str(local), port],
+            [sys.executable, "-m", "deploy.local.stack", "serve", str(local), port],
             cwd=ROOT,
             stdout=output,
             stderr=output,

@@ -11,8 +11,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from deploy import native, site
+from deploy import site
 from deploy.grants import grant
+from tests.servers import processes
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -32,21 +33,21 @@ class Embedded:
         for name in ("client", "deploy", "migrations", "services", "shared"):
             shutil.copytree(ROOT / name, directory / name)
         shutil.copy(ROOT / "pyproject.toml", directory)
-        self.port = native.free_port()
+        self.port = processes.free_port()
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "deploy.run"],
+                [sys.executable, "-m", "deploy.local.run"],
                 cwd=self.directory,
                 env={**os.environ, "PORT": str(self.port)},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        native.wait_until(lambda: native.get_health(self.port), self.process, "make run")
+        processes.wait_until(lambda: processes.get_health(self.port), self.process, "make run")
 
     def stop(self) -> int:
         """Press Ctrl-C, which reaches every process of the terminal; return the exit code."""
@@ -69,23 +70,25 @@ class Stack:
         self,
         directory: Path,
         environ: dict[str, str],
-        database: native.MariaDB,
-        others: tuple[native.MariaDB, ...] = (),
+        database: processes.MariaDB,
+        others: tuple[processes.MariaDB, ...] = (),
     ) -> None:
         self.directory = directory
         directory.mkdir()
         grant(database.url("migrate", "app"))
         settings = environ | {"TRUSTED_PROXIES": "1", "WEB_CONCURRENCY": "2"}
 
-        def service(name: str, node: native.MariaDB) -> native.Service:
+        def service(name: str, node: processes.MariaDB) -> processes.Service:
             own = settings | {"DATABASE_URL": node.url(name, "app")}
-            return native.Service(name, native.free_port(), own, directory / f"{name}.log")
+            return processes.Service(name, processes.free_port(), own, directory / f"{name}.log")
 
         self.services = {name: service(name, database) for name in ("auth", "users", "sync")}
         self.more = [service("sync", node) for node in others]
         ports = {name: [one.port] for name, one in self.services.items()}
         ports["sync"] += [one.port for one in self.more]
-        self.gateway = native.Gateway(directory / "gateway", native.free_port(), ports, **NO_LIMITS)
+        self.gateway = processes.Gateway(
+            directory / "gateway", processes.free_port(), ports, **NO_LIMITS
+        )
         self.url = f"http://127.0.0.1:{self.gateway.port}/v1"
 
     def start(self) -> None:
@@ -117,7 +120,7 @@ class Compose:
         lines = [f"{name}={value}\n" for name, value in NO_LIMITS.items()]
         (directory / ".local/gateway.env").write_text("".join(lines))
         (directory / ".local/venv").symlink_to(Path(sys.prefix))
-        self.port = native.free_port()
+        self.port = processes.free_port()
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self.project = f"test{self.port}"
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pymysql
 
-from deploy.native import children
-from tests.stack.checkout import Checkout
+from deploy.local.servers import children
+from tests.servers.checkout import Checkout
 from tests.stack.load import eventually
 
 

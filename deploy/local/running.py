@@ -1,4 +1,4 @@
-"""What can be done with a running stack, native or compose: `python -m deploy.running COMMAND …`."""
+"""What can be done with a running stack, native or compose: `python -m deploy.local.running COMMAND …`."""
 
 import os
 import shutil
@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
-from deploy import stack
-from deploy.native import ROOT, program
+from deploy.local import stack
+from deploy.local.servers import ROOT, program
 
 LOCAL = ROOT / ".local"
 SERVICES = stack.SERVICES
@@ -152,7 +152,7 @@ def main(command: str, *arguments: str) -> None:
         # Then what make run serves is meant.
         service = "users" if command == "create-admin" else "sync"
         flask = ("flask", "--app", f"services.{service}", command, *given)
-        run(sys.executable, "-m", "deploy.run", *flask)
+        run(sys.executable, "-m", "deploy.local.run", *flask)
         return
     if running is None:
         sys.exit("No stack is running: make up-native or make up")

@@ -11,10 +11,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from deploy.native import children
-from tests.stack.checkout import Checkout
-from tests.stack.faults import FAULTS
-from tests.stack.fleet import Fleet
+from bench.faults import FAULTS
+from bench.fleet import Fleet
+from tests.servers.checkout import Checkout
+from tests.servers.processes import children
 
 DEVICES = 50
 #: Between two things that a device does: a fleet of thousands that sync every few minutes.
@@ -73,9 +73,9 @@ if __name__ == "__main__":
         Path(name).chmod(0o755)
         checkout = Checkout(Path(name) / "checkout")
         print("Starting a native stack")
-        checkout.run("deploy.stack", "up")
+        checkout.run("deploy.local.stack", "up")
         try:
             fine = soak(checkout, float(sys.argv[1]))
         finally:
-            checkout.run("deploy.stack", "down")
+            checkout.run("deploy.local.stack", "down")
     sys.exit(not fine)

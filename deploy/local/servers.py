@@ -23,7 +23,7 @@ from typing import Any
 import pymysql
 import redis
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 #: Where programs are that a plain user's shell does not look for.
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -292,7 +292,7 @@ class MariaDB(Part):
 
 
 class MySQL(MariaDB):
-    """Oracle's MySQL in the place of MariaDB, as deploy/mysql.sh unpacks it; services come by TLS."""
+    """Oracle's MySQL in the place of MariaDB, as .ci/mysql.sh unpacks it; services come by TLS."""
 
     tls = {"check_hostname": False}  # noqa: RUF012
     administrator = "root"

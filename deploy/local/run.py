@@ -1,7 +1,7 @@
 """`make run`: prepare `.local/`, then serve all three services on `PORT`.
 
 Keys, database and migrations are made on the first start and kept. With arguments, a command is run
-in that environment instead: `python -m deploy.run flask --app services.users create-admin …`.
+in that environment instead: `python -m deploy.local.run flask --app services.users create-admin …`.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS, make_keys
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / ".local"
 BINARIES = Path(sys.executable).parent
 
@@ -70,7 +70,7 @@ def server() -> list[str]:
         "--config=deploy/gunicorn.conf.py",
         f"--bind={host}:{port}",
         "--workers=1",
-        "deploy.embedded:create_app()",
+        "deploy.local.embedded:create_app()",
     ]
 
 

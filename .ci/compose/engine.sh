@@ -26,7 +26,7 @@ done
 
 if [ ! -e "$dir/config/cli-plugins/docker-compose" ]; then
     say "Unpacking compose and buildx"
-    "$here/../../deploy/unstable.sh" "$dir/unpacked" docker-compose docker-buildx
+    "$here/../unstable.sh" "$dir/unpacked" docker-compose docker-buildx
     cp "$dir"/unpacked/usr/libexec/docker/cli-plugins/* "$dir/config/cli-plugins/"
 fi
 

@@ -1,0 +1,1 @@
+"""The stacks on this machine: `make run`, `make up-native`, `make up`."""
