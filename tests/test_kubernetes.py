@@ -21,7 +21,7 @@ def kustomize() -> str:
     if found := shutil.which("kustomize"):
         return found
     if not unpacked.exists():
-        script = ROOT / "deploy/unstable.sh"
+        script = ROOT / ".ci/unstable.sh"
         done = subprocess.run([script, ROOT / ".local/kustomize", "kustomize"], capture_output=True)
         if done.returncode:
             lacking("kustomize")
