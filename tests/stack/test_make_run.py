@@ -49,6 +49,22 @@ def test_the_curl_commands_of_the_readme_work_as_written(own: Embedded) -> None:
     own.stop()
 
 
+def test_the_curl_commands_of_the_api_document_work_as_written(own: Embedded) -> None:
+    (block,) = re.findall(r"```sh\n(API=.*?)```", (ROOT / "docs/api.md").read_text(), re.DOTALL)
+    own.start()
+    # Failures are told by exit codes, which the document leaves to who types it.
+    curl = 'curl() { command curl --silent --show-error --fail-with-body "$@"; }\n'
+    commands = curl + block.replace("localhost:8080", f"localhost:{own.port}")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    _, _, pulled = done.stdout.rpartition('{"changes":')
+    assert '"id":"garden"' in pulled
+    assert '"id":"water"' in pulled
+    own.stop()
+
+
 def test_a_port_in_use_is_a_one_line_error(own: Embedded) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", own.port))
