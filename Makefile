@@ -84,7 +84,7 @@ test-cluster: $(VENV)/.dev  ## Run all tests on three Galera nodes and a Redis C
 test-compose: $(VENV)/.dev  ## Build and start the images and run the client's tests against them
 	@.ci/compose/run.sh
 
-bench: $(VENV)/.dev  ## Ratios of what we need to what this machine needs at least (FULL=1 for all)
+bench: $(VENV)/.dev  ## Benchmark against this machine's baseline (FULL=1 for all)
 	@deploy/packages.sh bench
 	@$(BIN)/python -m bench.bench
 
