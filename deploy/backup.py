@@ -1,7 +1,7 @@
 """Backups of the running stack's database: `python -m deploy.backup`, and `… restore FILE`.
 
 A backup is one consistent dump with its point in time. What was synced after that point is lost by a
-restore, and devices may have seen it: the restore records the interval (API.md, "Pull": they get
+restore, and devices may have seen it: the restore records the interval (docs/api.md, "Pull": they get
 everything again), ends all sessions, since which of them were revoked meanwhile is lost too, and
 empties Redis.
 """

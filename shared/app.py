@@ -29,7 +29,7 @@ def create_service(
         sys.stderr.write(f"The {name} service cannot start. {faults}\n")
         # gunicorn gives up when a worker ends with this, and does not try again for ever.
         sys.exit(CANNOT_START)
-    # Bodies read as API.md writes them; `sort_keys` is there for caches, which must not keep ours.
+    # Bodies read as docs/api.md writes them; `sort_keys` is there for caches, which must not keep ours.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.converters["id"] = schemas.IdConverter
     app.url_map.strict_slashes = False

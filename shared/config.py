@@ -11,7 +11,7 @@ from environs import Env, ValidationError, validate
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-#: A push may carry a long time offline; the gateway refuses what is larger (API.md, "Gateway").
+#: A push may carry a long time offline; the gateway refuses what is larger (docs/api.md, "Gateway").
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 

@@ -12,6 +12,6 @@ def now_ms() -> int:
 
 
 def rfc3339(ms: int) -> str:
-    """`ms` as RFC 3339 in UTC with milliseconds, as API.md writes every time outside sync."""
+    """`ms` as RFC 3339 in UTC with milliseconds, as docs/api.md writes every time outside sync."""
     moment = datetime.fromtimestamp(ms / 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"

@@ -1,4 +1,4 @@
-"""Liveness and readiness, for whoever runs the process (API.md, "Each service")."""
+"""Liveness and readiness, for whoever runs the process (docs/api.md, "Each service")."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Argon2id hashing of passwords (API.md, "Passwords")."""
+"""Argon2id hashing of passwords (docs/api.md, "Passwords")."""
 
 from functools import cached_property
 from threading import BoundedSemaphore

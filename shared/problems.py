@@ -1,4 +1,4 @@
-"""Every error in one form, RFC 9457 `application/problem+json` (API.md, "Conventions")."""
+"""Every error in one form, RFC 9457 `application/problem+json` (docs/api.md, "Conventions")."""
 
 import logging
 from http import HTTPStatus

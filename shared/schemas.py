@@ -96,7 +96,7 @@ def is_unicode(text: str) -> bool:
 
 
 def user_json(user: User) -> dict[str, Any]:
-    """The `user` object of API.md, "Users service"."""
+    """The `user` object of docs/api.md, "Users service"."""
     return {
         "id": user.id,
         "email": user.email,

@@ -1,4 +1,4 @@
-"""Verifying tokens with public keys, chosen by `kid` (API.md, "Signing")."""
+"""Verifying tokens with public keys, chosen by `kid` (docs/api.md, "Signing")."""
 
 import base64
 import hashlib

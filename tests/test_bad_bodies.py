@@ -1,4 +1,4 @@
-"""No body makes a service stumble: never a 5xx, always the error form (DESIGN.md, invariant 6)."""
+"""No body makes a service stumble: never a 5xx, always the error form (docs/design.md, invariant 6)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Sessions and their one current refresh token (API.md, "Session" and "Rotation")."""
+"""Sessions and their one current refresh token (docs/api.md, "Sessions" and "Rotation")."""
 
 import hashlib
 import logging

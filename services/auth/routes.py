@@ -1,4 +1,4 @@
-"""The calls of API.md, "Auth service"."""
+"""The calls of docs/api.md, "Auth service"."""
 
 from typing import Any
 

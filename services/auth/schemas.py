@@ -1,4 +1,4 @@
-"""Request bodies of the auth service (API.md, "Auth service")."""
+"""Request bodies of the auth service (docs/api.md, "Auth service")."""
 
 from shared.passwords import NewPassword, Password
 from shared.schemas import Body, Email, Name, Text

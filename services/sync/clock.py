@@ -1,4 +1,4 @@
-"""The sync clock of a user (API.md, "The sync clock")."""
+"""The sync clock of a user (docs/api.md, "The sync clock")."""
 
 from sqlalchemy import Connection, bindparam, select, update
 

@@ -1,4 +1,4 @@
-"""What a push does to one record: the table of API.md, "Push", as code. Pure rules, no I/O."""
+"""What a push does to one record: the table of docs/api.md, "Push", as code. Pure rules, no I/O."""
 
 from enum import Enum
 from typing import Any, Literal

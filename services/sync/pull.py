@@ -20,7 +20,7 @@ BUCKETS = ("created", "updated", "deleted")
 
 
 def pull_changes(pull: PullRequest, retention_ms: int) -> Iterator[bytes]:
-    """The answer of API.md, "Pull", piece by piece, as JSON.
+    """The answer of docs/api.md, "Pull", piece by piece, as JSON.
 
     Clock and rows are of one snapshot, which is held until the last piece was taken; nothing is
     read before the first one is asked for.

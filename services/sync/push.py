@@ -42,7 +42,7 @@ class Pushed:
     with_unknown_columns: int
 
     def to_wire(self) -> dict[str, Any]:
-        """The answer of API.md, "Push"."""
+        """The answer of docs/api.md, "Push"."""
         return {
             "timestamp": self.timestamp,
             "upToDate": self.up_to_date,

@@ -1,4 +1,4 @@
-"""A bad value becomes what WatermelonDB's own sanitizer would make of it (API.md, "Bad input").
+"""A bad value becomes what WatermelonDB's own sanitizer would make of it (docs/api.md, "Bad input").
 
 Pure rules, no I/O. Refusing instead would stop a device from ever pushing again.
 """

@@ -1,4 +1,4 @@
-"""The calls of API.md, "Sync service"."""
+"""The calls of docs/api.md, "Sync service"."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Reading the parameters and the body of pull and push (API.md, "Sync service")."""
+"""Reading the parameters and the body of pull and push (docs/api.md, "Sync service")."""
 
 import re
 from collections.abc import Collection, Mapping

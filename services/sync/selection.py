@@ -1,4 +1,4 @@
-"""Which rows a device is sent, and as what: the table of API.md, "Pull"."""
+"""Which rows a device is sent, and as what: the table of docs/api.md, "Pull"."""
 
 from dataclasses import dataclass
 from enum import StrEnum

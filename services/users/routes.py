@@ -1,4 +1,4 @@
-"""The calls of API.md, "Users service"."""
+"""The calls of docs/api.md, "Users service"."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Request bodies and parameters of the users service (API.md, "Users service")."""
+"""Request bodies and parameters of the users service (docs/api.md, "Users service")."""
 
 from marshmallow import fields, validate
 

@@ -23,7 +23,7 @@ class User(Base):
     is_active: Mapped[bool]
     created_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)
-    #: The user's sync clock (API.md, "The sync clock"): moved only by services/sync/clock.py.
+    #: The user's sync clock (docs/api.md, "The sync clock"): moved only by services/sync/clock.py.
     last_modified_at: Mapped[int] = mapped_column(BigInteger)
 
 

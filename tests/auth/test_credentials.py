@@ -1,4 +1,4 @@
-"""Register and login (API.md, "Auth service")."""
+"""Register and login (docs/api.md, "Auth service")."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

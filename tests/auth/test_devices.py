@@ -1,4 +1,4 @@
-"""Sessions: seeing them and ending them (API.md, "Auth service")."""
+"""Sessions: seeing them and ending them (docs/api.md, "Auth service")."""
 
 import re
 

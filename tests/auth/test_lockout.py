@@ -1,4 +1,4 @@
-"""Ten wrong passwords, and the account is locked for a while (API.md, "Auth service")."""
+"""Ten wrong passwords, and the account is locked for a while (docs/api.md, "Auth service")."""
 
 from concurrent.futures import ThreadPoolExecutor
 

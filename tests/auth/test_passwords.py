@@ -1,4 +1,4 @@
-"""How passwords are kept (API.md, "Passwords")."""
+"""How passwords are kept (docs/api.md, "Passwords")."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""A revoked token is refused at once, by every service, whatever Redis does (DESIGN.md, invariant 4)."""
+"""A revoked token is refused at once, by every service, whatever Redis does (docs/design.md, invariant 4)."""
 
 import signal
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Refresh tokens: rotation, repeat, reuse; logout (API.md, "Rotation")."""
+"""Refresh tokens: rotation, repeat, reuse; logout (docs/api.md, "Rotation")."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is no token of ours is refused, everywhere (API.md, "Authentication")."""
+"""What is no token of ours is refused, everywhere (docs/api.md, "Authentication")."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Health and readiness, and what a cache that lies can do: nothing (API.md, "Each service")."""
+"""Health and readiness, and what a cache that lies can do: nothing (docs/api.md, "Each service")."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every error has one form (API.md, "Conventions")."""
+"""Every error has one form (docs/api.md, "Conventions")."""
 
 import json
 import re

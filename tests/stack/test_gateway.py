@@ -1,4 +1,4 @@
-"""The gateway: it routes, and its own errors have the form of all others (API.md, "Gateway")."""
+"""The gateway: it routes, and its own errors have the form of all others (docs/api.md, "Gateway")."""
 
 import gzip
 import http.client

@@ -1,4 +1,4 @@
-"""A push of the wrong shape is refused whole, and says why (API.md, "Bad input")."""
+"""A push of the wrong shape is refused whole, and says why (docs/api.md, "Bad input")."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Nothing is lost or missed when devices of one user sync at the same time (DESIGN.md, invariant 1)."""
+"""Nothing is lost or missed when devices of one user sync at the same time (docs/design.md, invariant 1)."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event

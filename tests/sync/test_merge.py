@@ -1,4 +1,4 @@
-"""The merge rules, against the table of API.md, "Push", as it stands there."""
+"""The merge rules, against the table of docs/api.md, "Push", as it stands there."""
 
 import pytest
 

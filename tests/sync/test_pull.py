@@ -1,4 +1,4 @@
-"""What a pull brings (API.md, "Pull")."""
+"""What a pull brings (docs/api.md, "Pull")."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Pulls that are more than the changes: pages, migrations, devices that cannot follow (API.md)."""
+"""Pulls that are more than the changes: pages, migrations, devices that cannot follow (docs/api.md)."""
 
 import json
 from base64 import b64decode, b64encode

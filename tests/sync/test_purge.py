@@ -1,4 +1,4 @@
-"""Old tombstones are removed, and nothing else (API.md, "Pull")."""
+"""Old tombstones are removed, and nothing else (docs/api.md, "Pull")."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

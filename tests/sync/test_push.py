@@ -1,4 +1,4 @@
-"""What a push does (API.md, "Push")."""
+"""What a push does (docs/api.md, "Push")."""
 
 from typing import Any
 

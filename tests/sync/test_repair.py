@@ -1,4 +1,4 @@
-"""Values that no column holds (API.md, "Bad input", class "Value")."""
+"""Values that no column holds (docs/api.md, "Bad input", class "Value")."""
 
 from typing import Any
 

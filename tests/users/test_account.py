@@ -1,4 +1,4 @@
-"""Password, deletion and export of one's own account (API.md, "Users service")."""
+"""Password, deletion and export of one's own account (docs/api.md, "Users service")."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Administration (API.md, "Users service")."""
+"""Administration (docs/api.md, "Users service")."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""One's own profile (API.md, "Users service")."""
+"""One's own profile (docs/api.md, "Users service")."""
 
 from typing import Any
 
