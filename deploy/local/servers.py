@@ -397,9 +397,12 @@ class Gateway(Part):
         super().__init__(directory, port, log)
         #: Where the pages of deploy/site.py are to be.
         self.site = directory / "site"
+        #: Where it tells Prometheus how it is.
+        self.status_port = free_port()
         self.settings: dict[str, Any] = {
             **settings_file(ROOT / "gateway/gateway.env"),
             "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+            "GATEWAY_STATUS": f"127.0.0.1:{self.status_port}",
             "GATEWAY_RUN": str(directory / "run"),
             "GATEWAY_SITE": str(self.site),
             **settings,

@@ -129,6 +129,8 @@ class Stack:
         monitoring = ROOT / "deploy/monitoring"
         text = (monitoring / "prometheus.yml").read_text()
         text = re.sub("dns_sd_configs: .*", "file_sd_configs: [{files: [targets.json]}]", text)
+        text = re.sub(r"\n    relabel_configs: .*", "", text)
+        text = text.replace("gateway:8081", f"127.0.0.1:{self.gateway.status_port}")
         for name, content in (
             ("targets.json", json.dumps(targets)),
             ("prometheus.yml", text),

@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import prometheus_client
 import pymysql
 import pytest
+import yaml
 
+import shared.metrics  # noqa: F401 (declares the metrics)
 from bench.faults import hang_redis
 from tests.api import Device, changes, project, wire
 from tests.conftest import ROOT, lacking
@@ -27,6 +30,7 @@ from tests.stack.load import eventually
 MONITORING = ROOT / "deploy/monitoring"
 DASHBOARDS = sorted((MONITORING / "grafana").glob("*.json"))
 ALERTS = re.findall(r"alert: (\w+)", (MONITORING / "alerts.yml").read_text())
+RULE_TESTS = ROOT / "tests/stack/alerts_test.yml"
 
 #: The same rules in a minute's time: every window and patience divided.
 FASTER = {"1m": "5s", "2m": "5s", "5m": "6s", "10m": "7s", "1h": "8s"}
@@ -116,17 +120,79 @@ def keep(doing: Callable[[], Any], until: Callable[[], Any], seconds: float = 60
         doing()
 
 
-def test_the_files_are_valid() -> None:
+def promtool(*command: str | Path) -> None:
     if not shutil.which("promtool", path=processes.PATH):
         lacking("promtool")
-    for command in (
-        ["check", "config", "--syntax-only", MONITORING / "prometheus.yml"],
-        ["check", "rules", MONITORING / "alerts.yml"],
-    ):
-        done = subprocess.run(
-            [processes.program("promtool"), *command], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run([processes.program("promtool"), *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_files_are_valid(tmp_path: Path) -> None:
+    promtool("check", "config", "--syntax-only", MONITORING / "prometheus.yml")
+    promtool("check", "rules", MONITORING / "alerts.yml")
+    # Debian's Prometheus is built without the discovery of pods, and knows the rest.
+    text = (MONITORING / "kubernetes.yml").read_text()
+    rest, number = re.subn(r" kubernetes_sd_configs: .*", " static_configs: []", text)
+    assert number == 5
+    (tmp_path / "kubernetes.yml").write_text(rest)
+    promtool("check", "config", "--syntax-only", tmp_path / "kubernetes.yml")
+
+
+def test_each_way_to_run_scrapes_the_same_jobs_and_labels() -> None:
+    """Alerts and dashboards go by them."""
+    compose, kubernetes = (
+        yaml.safe_load((MONITORING / f"{name}.yml").read_text())["scrape_configs"]
+        for name in ("prometheus", "kubernetes")
+    )
+    assert [job["job_name"] for job in compose] == ["services", "gateway", "routes"]
+    relabeled = {
+        rule["target_label"]: rule.get("replacement")
+        for job in kubernetes
+        for rule in job["relabel_configs"]
+        if "target_label" in rule
+    }
+    assert [job["job_name"].split("-")[0] for job in kubernetes] == [
+        "services", "gateway", "routes", "routes", "routes"
+    ]  # fmt: skip
+    assert relabeled["job"] == "routes"
+    assert "service" in relabeled
+
+
+def test_every_alert_fires_when_it_should_and_is_quiet_when_not() -> None:
+    promtool("test", "rules", RULE_TESTS)
+    expected = [
+        (test["alertname"], bool(test["exp_alerts"]))
+        for group in yaml.safe_load(RULE_TESTS.read_text())["tests"]
+        for test in group["alert_rule_test"]
+    ]
+    for alert in ALERTS:
+        assert {(alert, True), (alert, False)} <= set(expected), alert
+
+
+def queries() -> list[str]:
+    """What every panel of every dashboard asks."""
+    return [
+        target["expr"]
+        for path in DASHBOARDS
+        for panel in json.loads(path.read_text())["panels"]
+        for target in panel["targets"]
+    ]
+
+
+def test_every_metric_that_is_asked_for_is_counted_somewhere() -> None:
+    counted = {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in prometheus_client.REGISTRY.collect()
+    }
+    gateway = (ROOT / "gateway/snippets/status.conf").read_text()
+    counted |= set(re.findall(r"# TYPE (\w+)", gateway))
+    [group] = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"]
+    for query in [*queries(), *(rule["expr"] for rule in group["rules"])]:
+        # Names that are left without texts, labels and functions, but for `up`, Prometheus's own.
+        bare = re.sub(r'"[^"]*"|\{[^}]*\}|\b(by|on) \([^)]*\)', "", query)
+        names = re.findall(r"\b[a-z]+_[a-z_]+\b(?! *\()", bare)
+        assert {re.sub("_(bucket|sum|count)$", "", name) for name in names} <= counted, query
+        assert names or "up" in query, query
 
 
 def test_every_alert_has_its_page_in_the_runbook() -> None:
@@ -137,18 +203,12 @@ def test_every_alert_has_its_page_in_the_runbook() -> None:
 def test_every_query_of_every_dashboard_shows_something(
     checkout: Checkout, prometheus: Prometheus
 ) -> None:
-    queries = [
-        target["expr"]
-        for path in DASHBOARDS
-        for panel in json.loads(path.read_text())["panels"]
-        for target in panel["targets"]
-    ]
-    assert len(queries) > 20
+    assert len(queries()) > 20
 
     def silent() -> list[str]:
         return [
             query
-            for query in queries
+            for query in queries()
             if not [value for value in prometheus.values(query) if value == value]
         ]
 
@@ -177,17 +237,44 @@ def test_counts_of_all_processes_come_together_and_outlive_them(
 
 def test_a_new_instance_is_scraped(checkout: Checkout, prometheus: Prometheus) -> None:
     checkout.ask("scale", "sync", 2)
-    eventually(lambda: prometheus.values('count(up{service="sync"} == 1)') == [2])
+    eventually(lambda: prometheus.values('count(up{job="services", service="sync"} == 1)') == [2])
     checkout.ask("scale", "sync", 1)
-    eventually(lambda: prometheus.values('count(up{service="sync"})') == [1])
+    eventually(lambda: prometheus.values('count(up{job="services", service="sync"})') == [1])
 
 
 def provoke_instance_down(checkout: Checkout, prometheus: Prometheus, _device: Device) -> None:
     checkout.ask("pause")
     try:
-        eventually(lambda: "InstanceDown" in prometheus.firing())
+        eventually(lambda: {"InstanceDown", "ServiceDown"} <= prometheus.firing())
     finally:
         checkout.ask("resume")
+
+
+def provoke_gateway_down(checkout: Checkout, prometheus: Prometheus, _device: Device) -> None:
+    gateway = checkout.pid("gateway")
+    workers = processes.children(gateway)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        eventually(lambda: "GatewayDown" in prometheus.firing())
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+
+
+def provoke_gateway_cannot_reach(
+    checkout: Checkout, prometheus: Prometheus, _device: Device
+) -> None:
+    configuration = checkout.local / "native/gateway/nginx.conf"
+    right = configuration.read_text()
+    nowhere = f"upstream sync  {{ server 127.0.0.1:{processes.free_port()}; }} #"
+    configuration.write_text(right.replace("upstream sync ", nowhere))
+    try:
+        os.kill(checkout.pid("gateway"), signal.SIGHUP)
+        eventually(lambda: "GatewayCannotReachService" in prometheus.firing())
+    finally:
+        configuration.write_text(right)
+        os.kill(checkout.pid("gateway"), signal.SIGHUP)
 
 
 def provoke_database_unavailable(
@@ -203,7 +290,9 @@ def provoke_database_unavailable(
     keep(kill_and_ask, lambda: "DatabaseUnavailable" in prometheus.firing())
 
 
-def provoke_bugs(checkout: Checkout, prometheus: Prometheus, device: Device) -> None:
+def provoke_bugs(
+    checkout: Checkout, prometheus: Prometheus, device: Device, alert: str = "Bugs"
+) -> None:
     with checkout.root() as root, root.cursor() as cursor:
         cursor.execute("RENAME TABLE restores TO elsewhere")
         try:
@@ -211,10 +300,14 @@ def provoke_bugs(checkout: Checkout, prometheus: Prometheus, device: Device) -> 
             device.push(projects={"created": [project()]})
             keep(
                 lambda: device.pull_raw(device.last_pulled_at),
-                lambda: "Bugs" in prometheus.firing(),
+                lambda: alert in prometheus.firing(),
             )
         finally:
             cursor.execute("RENAME TABLE elsewhere TO restores")
+
+
+def provoke_server_errors(checkout: Checkout, prometheus: Prometheus, device: Device) -> None:
+    provoke_bugs(checkout, prometheus, device, "ServerErrors")
 
 
 def provoke_slow_requests(checkout: Checkout, prometheus: Prometheus, device: Device) -> None:
@@ -310,7 +403,11 @@ def provoke_values_repaired(_checkout: Checkout, prometheus: Prometheus, device:
 
 
 PROVOKE = {
+    "ServiceDown": provoke_instance_down,
+    "GatewayDown": provoke_gateway_down,
+    "GatewayCannotReachService": provoke_gateway_cannot_reach,
     "InstanceDown": provoke_instance_down,
+    "ServerErrors": provoke_server_errors,
     "DatabaseUnavailable": provoke_database_unavailable,
     "Bugs": provoke_bugs,
     "SlowRequests": provoke_slow_requests,
