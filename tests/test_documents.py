@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.openapi import describe
 from tests.conftest import ROOT
 
 #: Made, installed or fetched, and so not ours to keep right.
@@ -92,6 +93,28 @@ def test_every_link_within_a_document_leads_somewhere() -> None:
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
         for anchor in re.findall(r"\]\(#([\w-]+)\)", path.read_text()):
             assert anchor in anchors(path), f"{path.name}: #{anchor}"
+
+
+def test_the_api_document_has_every_call_and_no_other() -> None:
+    there = {
+        f"{method.upper()} {re.sub('{.*?}', '{id}', path)}"
+        for path, operations in describe()["paths"].items()
+        for method in operations
+    }
+    told = re.findall(r"`([A-Z]+ /v1/[^`?]*)`", (ROOT / "docs/api.md").read_text())
+    assert set(told) == there
+
+
+def test_the_api_document_has_every_code() -> None:
+    text = (ROOT / "docs/api.md").read_text()
+    for path, operations in describe()["paths"].items():
+        for operation in operations.values():
+            for response in operation["responses"].values():
+                problem = response.get("content", {}).get("application/problem+json")
+                if problem is None:
+                    continue
+                for code in problem["schema"]["allOf"][1]["properties"]["code"]["enum"]:
+                    assert f"`{code}`" in text, f"{path}: {code}"
 
 
 @pytest.mark.parametrize(
