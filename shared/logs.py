@@ -11,6 +11,9 @@ from pythonjsonlogger.orjson import OrjsonFormatter
 
 log = logging.getLogger(__name__)
 
+#: The logger of who did what to accounts and sessions. `LOG_LEVEL` does not silence it.
+AUDIT = "audit"
+
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -26,6 +29,8 @@ class RequestFields(logging.Filter):
             caller = g.get("caller")
             if caller:
                 record.user_id = caller.user_id
+        if record.name == AUDIT:
+            record.audit = True
         return True
 
 
@@ -63,10 +68,11 @@ def init_app(app: Flask) -> None:
     handler.addFilter(RequestFields())
     handler.setFormatter(TextFormatter() if app.config["LOG_TEXT"] else json_formatter())
     # One handler, on the loggers of this project: libraries keep their own.
-    for name in ("services", "shared"):
+    level = app.config["LOG_LEVEL"]
+    for name, least in (("services", level), ("shared", level), (AUDIT, logging.INFO)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(app.config["LOG_LEVEL"])
+        logger.setLevel(least)
 
     if app.config["LOG_SQL"]:
         statements = logging.getLogger("sqlalchemy.engine.Engine")

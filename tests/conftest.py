@@ -169,7 +169,7 @@ def application(environ: dict[str, str]) -> Iterator[object]:
 def logs_hold_no_secret(directory: Path, application: object) -> Iterator[None]:
     """What the whole run logged, here and in servers, is searched for tokens, hashes and e-mails."""
     handlers = []
-    for name in ("services", "shared"):
+    for name in ("services", "shared", "audit"):
         handler = logging.FileHandler(directory / f"{name}.log")
         handler.setFormatter(logging.getLogger(name).handlers[0].formatter)
         logging.getLogger(name).addHandler(handler)

@@ -131,6 +131,15 @@ def test_every_setting_is_one_that_is_read(manifests: list[Manifest]) -> None:
             assert names <= known | others
 
 
+def test_requests_and_audit_events_are_logged(manifests: list[Manifest]) -> None:
+    [settings] = [
+        manifest["data"]
+        for manifest in manifests
+        if manifest["kind"] == "ConfigMap" and re.match("settings-", manifest["metadata"]["name"])
+    ]
+    assert settings["LOG_LEVEL"] == "INFO"
+
+
 def test_the_gateway_gets_every_snippet_and_setting(manifests: list[Manifest]) -> None:
     data = {
         manifest["metadata"]["name"].rsplit("-", 1)[0]: manifest["data"]

@@ -13,7 +13,7 @@ from shared.models import User
 from shared.passwords import hash_password, is_outdated, verify_password
 from shared.problems import Problem, Unauthorized
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("audit")
 
 #: Built once, since every login runs them.
 FIND_USER = select(*User.__table__.c).where(User.email == bindparam("email"))

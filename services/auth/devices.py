@@ -11,7 +11,7 @@ from shared.now import now_ms, rfc3339
 from shared.problems import NotFound
 from shared.sessions import Caller, end_sessions
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("audit")
 
 
 def list_sessions(caller: Caller) -> list[dict[str, Any]]:

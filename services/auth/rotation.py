@@ -14,7 +14,7 @@ from shared.now import now_ms
 from shared.problems import Unauthorized
 from shared.sessions import end_sessions
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("audit")
 
 
 class TokenReused(Unauthorized):

@@ -14,7 +14,7 @@ from shared.problems import Problem, Unauthorized
 from shared.schemas import user_json
 from shared.sessions import Caller, end_sessions
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("audit")
 
 PROFILE_SECONDS = 300
 

@@ -13,7 +13,7 @@ from shared.passwords import hash_password
 from shared.problems import NotFound
 from shared.sessions import end_sessions
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("audit")
 
 
 def list_users(limit: int, offset: int, q: str) -> tuple[list[User], int]:
@@ -106,12 +106,20 @@ def _lock(user_id: str) -> User:
     return user
 
 
-@transaction
 def appoint(email: str) -> bool:
     """Make the account with this e-mail an active administrator; return whether there is one."""
+    user_id = _appoint(email)
+    if user_id is None:
+        return False
+    log.info("administrator_appointed", extra={"target_id": user_id})
+    return True
+
+
+@transaction
+def _appoint(email: str) -> str | None:
     user = db.session.scalar(select(User).where(User.email == email).with_for_update())
     if user is None:
-        return False
+        return None
     user.role, user.is_active = "admin", True
     touch(user)
-    return True
+    return user.id

@@ -2,18 +2,24 @@
 
 import json
 import logging
+import re
+from collections.abc import Callable
 
 import pytest
 
+import services.auth
 import services.sync
-from tests.api import Api, Device
+import services.users
+from tests.api import PASSWORD, Api, Device, new_email
+from tests.conftest import ROOT
 
 
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> object:
     yield lambda: capsys.readouterr().out.splitlines()
     # Back to what the rest of the run expects.
-    services.sync.create_app()
+    with capsys.disabled():
+        services.sync.create_app()
 
 
 def test_every_event_has_its_request_and_its_user(device: Device, lines: object) -> None:
@@ -57,3 +63,46 @@ def test_statements_are_logged_on_request_and_for_people_when_told(
     [request] = [line for line in said if " sync request " in line]
     assert " INFO    sync request method=GET route=/v1/sync status=200 " in request
     assert request.endswith("[read-me]")
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR])
+def test_who_did_what_to_an_account_is_logged_at_every_level(
+    api: Api, admin: Device, lines: Callable[[], list[str]], level: int
+) -> None:
+    auth = Api(services.auth.create_app(LOG_LEVEL=level))
+    users = Api(services.users.create_app(LOG_LEVEL=level))
+    lines()
+    email = new_email()
+    credentials = {"email": email, "password": PASSWORD}
+    first = auth.post("/auth/register", credentials).json
+    auth.post("/auth/login", credentials | {"password": "wrong one, again"})
+    token = auth.post("/auth/login", credentials).json["accessToken"]
+    body = {"currentPassword": PASSWORD, "newPassword": PASSWORD + " new"}
+    assert users.put("/users/me/password", body, token=token).status_code < 300
+    auth.post("/auth/logout", token=token)
+    user_id = first["user"]["id"]
+    other = new_email()
+    created = users.post("/users", {"email": other, "password": PASSWORD}, token=admin.token).json
+    users.patch(f"/users/{user_id}", {"isActive": False}, token=admin.token)
+    users.delete(f"/users/{created['id']}", token=admin.token)
+    events = [json.loads(line) for line in lines()]
+    said = {event["event"] for event in events if event.get("audit")}
+    assert said >= {
+        "account_registered",
+        "login_failed",
+        "login_succeeded",
+        "password_changed",
+        "logged_out",
+        "account_created_by_admin",
+        "account_changed_by_admin",
+        "account_deleted_by_admin",
+    }
+    assert all(event["request_id"] and event["service"] for event in events if event.get("audit"))
+
+
+def test_all_that_accounts_and_sessions_log_is_audited() -> None:
+    for service in ("auth", "users"):
+        for path in (ROOT / "services" / service).glob("*.py"):
+            text = path.read_text()
+            if re.search(r"\blog\.\w+\(", text):
+                assert 'log = logging.getLogger("audit")' in text, path
