@@ -36,6 +36,7 @@ BUGS = Counter("bugs_total", "Requests answered 500.")
 
 LOGINS = Counter("auth_logins_total", "Logins.", ["outcome"])
 REFRESHES = Counter("auth_refreshes_total", "Refresh tokens presented.", ["outcome"])
+PASSWORDS = Counter("auth_passwords_total", "Passwords hashed or verified.")
 REGISTRATIONS = Counter("auth_registrations_total", "Accounts opened.")
 
 PULLS = Counter("sync_pulls_total", "Pulls, by what they had to bring.", ["mode"])

@@ -1,6 +1,5 @@
 """Argon2id hashing of passwords (docs/api.md, "Passwords")."""
 
-from functools import cached_property
 from threading import BoundedSemaphore
 from typing import Any
 
@@ -9,15 +8,26 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type
 from flask import Flask, current_app
 from marshmallow import ValidationError
+from sqlalchemy import select
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
+from shared import metrics
+from shared.db import db
+from shared.models import User
 from shared.problems import Fault, Unavailable
-from shared.schemas import Length, Text, normalise
+from shared.schemas import Text, normalise
 
 SHORTEST, LONGEST = 8, 128
+#: A password of `LONGEST` characters has at most so many in the longest of Unicode's normal forms.
+LONGEST_SENT = 4 * LONGEST
 
 #: How long a password waits for its turn to be hashed.
 PATIENCE_S = 5
+
+#: Salt and digest that no password fits.
+DECOY = "$" + "A" * 22 + "$" + "A" * 43
+#: Accounts that are looked at for the parameters that are in use.
+SAMPLE = 1000
 
 #: Those that attackers try first. What is too short is refused for that already.
 COMMON = frozenset(word for word in FREQUENCY_LISTS["passwords"] if len(word) >= SHORTEST)
@@ -33,20 +43,40 @@ class Hashing:
             parallelism=config["ARGON2_LANES"],
             type=Type.ID,
         )
+        self.in_use = {parameters(self.hasher.hash(""))}
+        self.sampled = False
         self.turns = BoundedSemaphore(config["HASHES_AT_ONCE"])
 
     def __enter__(self) -> PasswordHasher:
         if not self.turns.acquire(timeout=PATIENCE_S):
             raise Unavailable("Too many logins at once. Try again shortly.")
+        metrics.PASSWORDS.inc()
         return self.hasher
 
     def __exit__(self, *_: object) -> None:
         self.turns.release()
 
-    @cached_property
-    def nobodys(self) -> str:
-        """A hash that no password fits, to spend the same time on an unknown e-mail."""
-        return self.hasher.hash("")
+    def parameters_in_use(self) -> set[str]:
+        """Return the configured parameters, those of a sample of accounts, and those seen since."""
+        if not self.sampled:
+            with db.session.begin():
+                sample = db.session.scalars(select(User.password).limit(SAMPLE))
+                self.in_use.update(parameters(stored) for stored in sample)
+            self.sampled = True
+        return self.in_use
+
+
+def parameters(hashed: str) -> str:
+    """Return the part of an encoded hash before its salt: all that the work of verifying depends on."""
+    return hashed.rsplit("$", 2)[0]
+
+
+def fits(hasher: PasswordHasher, hashed: str, password: str) -> bool:
+    """Return whether `password` is that of an encoded hash."""
+    try:
+        return hasher.verify(hashed, password)
+    except (VerificationError, InvalidHashError):
+        return False
 
 
 def init_app(app: Flask) -> None:
@@ -62,17 +92,21 @@ def hash_password(password: str) -> str:
 
 
 def verify_password(stored: str | None, password: str) -> bool:
-    """Whether `password` fits; with no `stored` hash it takes the same time and does not.
+    """Return whether `password` fits the `stored` hash; with none it does not.
 
-    Raises `Unavailable`.
+    A wrong password costs one verification with each set of parameters that is in use, so that its
+    time does not tell an account from none, whenever the account's hash was made. Raises
+    `Unavailable`.
     """
-    hashing = current_app.extensions["hashing"]
+    hashing: Hashing = current_app.extensions["hashing"]
+    own = {parameters(stored)} if stored else set()
+    hashing.in_use |= own
     with hashing as hasher:
-        try:
-            hasher.verify(stored or hashing.nobodys, password)
-        except (VerificationError, InvalidHashError):
-            return False
-    return stored is not None
+        if stored and fits(hasher, stored, password):
+            return True
+        for others in hashing.parameters_in_use() - own:
+            fits(hasher, others + DECOY, password)
+    return False
 
 
 def is_outdated(stored: str) -> bool:
@@ -85,7 +119,7 @@ class Password(Text):
     """A password as it is compared: in NFC, so that two keyboards can type the same one."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validate=Length(max=LONGEST), **kwargs)
+        super().__init__(LONGEST, longest_sent=LONGEST_SENT, **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         return normalise(super()._deserialize(value, *args, **kwargs))

@@ -14,6 +14,7 @@ from shared.now import rfc3339
 from shared.problems import Fault, InvalidJson
 
 NAME_LENGTH = 255
+EMAIL_LENGTH = 255
 ID_PATTERN = r"[A-Za-z0-9_.-]{1,36}"
 
 
@@ -48,10 +49,25 @@ class Length(validate.Length):
 
 
 class Text(fields.String):
-    """A string that can be stored: half a surrogate pair is no character."""
+    """A string of at most `longest` characters that can be stored: half a surrogate pair is none.
+
+    One that is longer than `longest_sent` (by default the same) is refused before anything else is
+    done with it (API.md, "Bounds come before work").
+    """
+
+    def __init__(
+        self,
+        longest: int,
+        *checks: validate.Validator,
+        longest_sent: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(validate=[Length(max=longest), *checks], **kwargs)
+        self.check_sent = Length(max=longest_sent or longest)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, *args, **kwargs)
+        self.check_sent(text)
         if not is_unicode(text):
             raise ValidationError("Not a valid string.")
         return text
@@ -61,15 +77,14 @@ class Name(Text):
     """A name of somebody or something; null for none."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_none=True, validate=Length(max=NAME_LENGTH), **kwargs)
+        super().__init__(NAME_LENGTH, allow_none=True, **kwargs)
 
 
 class Email(Text):
     """An e-mail address, checked for its form only, in lower case."""
 
     def __init__(self, **kwargs: Any) -> None:
-        checks = [Length(max=255), validate.Email()]
-        super().__init__(validate=checks, **kwargs)
+        super().__init__(EMAIL_LENGTH, validate.Email(), **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         return super()._deserialize(value, *args, **kwargs).strip().lower()

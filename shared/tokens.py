@@ -3,13 +3,14 @@
 import base64
 import hashlib
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
-from flask import Flask, current_app
+from flask import Flask, current_app, g
 from flask_jwt_extended import JWTManager, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import (
@@ -27,6 +28,11 @@ log = logging.getLogger(__name__)
 ALGORITHM = "EdDSA"
 LEEWAY_SECONDS = 5
 PEM_END = "-----END PUBLIC KEY-----"
+
+#: Ids as we make them, and no others: a table of ASCII cannot be asked for anything else.
+CLAIMED_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+#: In seconds: a JavaScript number's whole range, in milliseconds.
+MAX_TIME = 2**53 // 1000
 
 
 class TokenExpired(Unauthorized):
@@ -59,21 +65,39 @@ def read_public_keys(path: Path) -> dict[str, Ed25519PublicKey]:
     return keys
 
 
+class PublicKeys:
+    """The keys of one reading of a file, and the claims of the access tokens that they verified.
+
+    So a signature is computed once and not with each request, and what a key verified is forgotten
+    together with the key.
+    """
+
+    MAX_VERIFIED = 4096
+
+    def __init__(self, path: Path) -> None:
+        self.read_at = path.stat().st_mtime_ns
+        self.by_kid = read_public_keys(path)
+        self.verified: dict[str, dict[str, Any]] = {}
+
+    def remember(self, token: str, claims: dict[str, Any]) -> None:
+        """Keep the claims of a token that one of these keys verified."""
+        if len(self.verified) >= self.MAX_VERIFIED:
+            self.verified.clear()
+        self.verified[token] = claims
+
+
 class KeyRing:
     """The public keys of a file, read again when it was replaced: a new key needs no restart."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.read_at = path.stat().st_mtime_ns
-        self.keys = read_public_keys(path)
+        self.keys = PublicKeys(path)
 
-    def current(self) -> dict[str, Ed25519PublicKey]:
-        """The keys by `kid`. One that was removed from the file verifies nothing any more."""
+    def current(self) -> PublicKeys:
+        """Return the present keys. One that was removed from the file verifies nothing any more."""
         try:
-            changed_at = self.path.stat().st_mtime_ns
-            if changed_at != self.read_at:
-                self.keys = read_public_keys(self.path)
-                self.read_at = changed_at
+            if self.path.stat().st_mtime_ns != self.keys.read_at:
+                self.keys = PublicKeys(self.path)
         except (OSError, ValueError) as error:
             # Half-written or gone for a moment: what was valid stays valid until it can be read.
             log.warning("public_keys_unreadable", extra={"cause": type(error).__name__})
@@ -84,7 +108,6 @@ def init_app(app: Flask) -> None:
     """Set flask-jwt-extended up to verify our tokens and no others."""
     ring = KeyRing(app.config["JWT_PUBLIC_KEYS_FILE"])
     app.extensions["public_keys"] = ring
-    app.extensions["verified_tokens"] = Verified()
     app.config.update(
         JWT_ALGORITHM=ALGORITHM,
         # Tokens travel in headers only, and nothing random may be in a refresh token.
@@ -100,53 +123,43 @@ def init_app(app: Flask) -> None:
     manager = JWTManager(app)
 
     @manager.decode_key_loader
-    def public_key(header: dict[str, Any], _claims: dict[str, Any]) -> Ed25519PublicKey:
-        key = ring.current().get(header.get("kid", ""))
+    def public_key(header: dict[str, Any], claims: dict[str, Any]) -> Ed25519PublicKey:
+        # Looked at before the signature, so that nothing behind it meets a claim that it cannot read.
+        if not is_well_formed(claims, app.config["JWT_AUDIENCE"]):
+            raise InvalidTokenError("not the claims of our tokens")
+        g.public_keys = keys = ring.current()
+        key = keys.by_kid.get(header.get("kid", ""))
         if key is None:
             raise InvalidTokenError("unknown kid")
         return key
 
 
-class Verified:
-    """Access tokens whose signature was found right, so that it is computed once and not each time.
-
-    Bounded, and forgotten as a whole when the keys change. Their age is looked at each time.
-    """
-
-    MOST = 4096
-
-    def __init__(self) -> None:
-        self.claims: dict[str, dict[str, Any]] = {}
-        self.keys: object = None
-
-    def get(self, token: str, keys: object) -> dict[str, Any] | None:
-        """The claims of a token that was verified with these keys and has not expired."""
-        if keys is not self.keys:
-            self.claims, self.keys = {}, keys
-        claims = self.claims.get(token)
-        if claims is None or claims["exp"] + LEEWAY_SECONDS <= now_ms() / 1000:
-            return None
-        return claims
-
-    def put(self, token: str, claims: dict[str, Any]) -> None:
-        """Keep the claims of a verified token."""
-        if len(self.claims) >= self.MOST:
-            self.claims = {}
-        self.claims[token] = claims
+def is_well_formed(claims: dict[str, Any], audience: str) -> bool:
+    """Return whether every claim is there and of the kind that we mint (API.md, "Signing")."""
+    ids = [claims.get(name) for name in ("sub", "sid", "jti")]
+    times = [claims.get(name) for name in ("iat", "nbf", "exp")]
+    return (
+        all(isinstance(id_, str) and CLAIMED_ID.fullmatch(id_) for id_ in ids)
+        and all(type(time) is int and 0 <= time < MAX_TIME for time in times)
+        # RFC 7519 would take a list as well.
+        and claims.get("aud") == audience
+    )
 
 
 def verify_access(token: str) -> dict[str, Any]:
-    """The claims of an access token of ours. Raises as `verify` does."""
-    verified: Verified = current_app.extensions["verified_tokens"]
-    claims = verified.get(token, current_app.extensions["public_keys"].current())
+    """Return the claims of an access token of ours. Raises as `verify` does."""
+    ring: KeyRing = current_app.extensions["public_keys"]
+    claims = ring.current().verified.get(token)
     if claims is None:
         claims = verify(token, ("access",))
-        verified.put(token, claims)
+        g.public_keys.remember(token, claims)
+    elif claims["exp"] + LEEWAY_SECONDS <= now_ms() / 1000:
+        raise TokenExpired
     return claims
 
 
 def verify(token: str, kinds: tuple[str, ...], *, allow_expired: bool = False) -> dict[str, Any]:
-    """The claims of a token of ours whose `type` is one of `kinds`.
+    """Return the claims of a token of ours whose `type` is one of `kinds`.
 
     Raises `TokenExpired` when only its age is wrong, else `Unauthorized`.
     """
@@ -161,7 +174,7 @@ def verify(token: str, kinds: tuple[str, ...], *, allow_expired: bool = False) -
         claims = _decode_from_the_future(token, allow_expired)
     except (PyJWTError, JWTExtendedException) as error:
         raise Unauthorized from error
-    if claims.get("type") not in kinds or not isinstance(claims.get("sid"), str):
+    if claims.get("type") not in kinds:
         raise Unauthorized
     return claims
 
@@ -177,7 +190,7 @@ def _decode_from_the_future(token: str, allow_expired: bool) -> dict[str, Any]:
     try:
         claims: dict[str, Any] = jwt.decode(
             token,
-            current_app.extensions["public_keys"].current()[kid],
+            g.public_keys.by_kid[kid],
             algorithms=[ALGORITHM],
             audience=config["JWT_AUDIENCE"],
             issuer=config["JWT_ISSUER"],
@@ -185,9 +198,11 @@ def _decode_from_the_future(token: str, allow_expired: bool) -> dict[str, Any]:
         )
     except PyJWTError as error:
         raise Unauthorized from error
+    if max(claims["iat"], claims["nbf"]) > claims["exp"]:
+        raise Unauthorized
     return claims
 
 
 def public_jwks() -> list[dict[str, str]]:
     """Every key that verifies tokens now, as JWKs."""
-    return [jwk(key) for key in current_app.extensions["public_keys"].current().values()]
+    return [jwk(key) for key in current_app.extensions["public_keys"].current().by_kid.values()]

@@ -1,7 +1,10 @@
 """Request bodies of the auth service (docs/api.md, "Auth service")."""
 
 from shared.passwords import NewPassword, Password
-from shared.schemas import Body, Email, Name, Text
+from shared.schemas import EMAIL_LENGTH, Body, Email, Name, Text
+
+#: Several times what ours have, and less than a server takes in a header.
+TOKEN_LENGTH = 4096
 
 
 class RegisterBody(Body):
@@ -16,7 +19,7 @@ class RegisterBody(Body):
 class LoginBody(Body):
     """Credentials of an existing account. Rules for new ones do not apply."""
 
-    email = Text(required=True)
+    email = Text(EMAIL_LENGTH, required=True)
     password = Password(required=True)
     device_name = Name(data_key="deviceName", load_default=None)
 
@@ -24,4 +27,4 @@ class LoginBody(Body):
 class RefreshTokenBody(Body):
     """A refresh token, for clients that do not send it as Bearer token."""
 
-    refresh_token = Text(data_key="refreshToken", load_default=None, allow_none=True)
+    refresh_token = Text(TOKEN_LENGTH, data_key="refreshToken", load_default=None, allow_none=True)

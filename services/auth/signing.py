@@ -1,15 +1,16 @@
 """Minting tokens. The private key is known to this service alone."""
 
+import uuid
 from typing import Any
 
+import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from flask import Flask, current_app
-from flask_jwt_extended import create_access_token, create_refresh_token
 
 from services.auth.rotation import Grant
 from shared.now import now_ms
-from shared.tokens import jwk
+from shared.tokens import ALGORITHM, jwk
 
 
 def init_app(app: Flask) -> None:
@@ -19,10 +20,9 @@ def init_app(app: Flask) -> None:
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{path} is not an Ed25519 private key")
     kid = jwk(key.public_key())["kid"]
-    if kid not in app.extensions["public_keys"].current():
+    if kid not in app.extensions["public_keys"].current().by_kid:
         raise ValueError(f"{app.config['JWT_PUBLIC_KEYS_FILE']} lacks the public key of {path}")
-    app.extensions["signing_kid"] = kid
-    app.extensions["flask-jwt-extended"].encode_key_loader(lambda _identity: key)
+    app.extensions["signing_key"] = kid, key
 
 
 def mint_pair(grant: Grant) -> dict[str, Any]:
@@ -33,32 +33,30 @@ def mint_pair(grant: Grant) -> dict[str, Any]:
     """
     seconds = current_app.config["ACCESS_TOKEN_SECONDS"]
     now = now_ms() // 1000
-    headers = {"kid": current_app.extensions["signing_kid"]}
     issued = grant.issued_at // 1000
     return {
-        "accessToken": create_access_token(
-            grant.user_id,
-            expires_delta=False,
-            additional_headers=headers,
-            additional_claims={
-                "sid": grant.session_id,
-                "iat": now,
-                "nbf": now,
-                "exp": now + seconds,
-            },
-        ),
-        "refreshToken": create_refresh_token(
-            grant.user_id,
-            expires_delta=False,
-            additional_headers=headers,
-            additional_claims={
-                "sid": grant.session_id,
-                "jti": grant.refresh_jti,
-                "iat": issued,
-                "nbf": issued,
-                "exp": grant.expires_at // 1000,
-            },
+        "accessToken": _mint(grant, "access", uuid.uuid4().hex, now, now + seconds),
+        "refreshToken": _mint(
+            grant, "refresh", grant.refresh_jti, issued, grant.expires_at // 1000
         ),
         "tokenType": "Bearer",
         "expiresIn": seconds,
     }
+
+
+def _mint(grant: Grant, kind: str, jti: str, issued: int, expires: int) -> str:
+    config = current_app.config
+    kid, key = current_app.extensions["signing_key"]
+    claims = {
+        # First, so that the gateway finds the user in it without reading JSON.
+        "sub": grant.user_id,
+        "sid": grant.session_id,
+        "jti": jti,
+        "type": kind,
+        "iss": config["JWT_ISSUER"],
+        "aud": config["JWT_AUDIENCE"],
+        "iat": issued,
+        "nbf": issued,
+        "exp": expires,
+    }
+    return jwt.encode(claims, key, ALGORITHM, headers={"kid": kid})

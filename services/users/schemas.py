@@ -3,7 +3,7 @@
 from marshmallow import fields, validate
 
 from shared.passwords import NewPassword, Password
-from shared.schemas import Body, Email, Length, Name, Text
+from shared.schemas import Body, Email, Name, Text
 
 ROLES = ("user", "admin")
 
@@ -50,4 +50,4 @@ class ListParameters(Body):
 
     limit = fields.Integer(load_default=50, validate=validate.Range(min=1, max=200))
     offset = fields.Integer(load_default=0, validate=validate.Range(min=0, max=2**31))
-    q = Text(load_default="", validate=Length(max=255))
+    q = Text(255, load_default="")
