@@ -1,25 +1,61 @@
-"""Ten wrong passwords for one e-mail in fifteen minutes, and the rest of them it is locked.
+"""Limits on guessing passwords (API.md, "Auth service", login).
 
-Counted in the database, so that it holds without Redis and for all instances together; and for
-unknown e-mails too, so that nothing tells them apart.
+An attempt is counted before its password is hashed, so that guesses sent in parallel are no way
+round, and taken back when the password was right. Counted in the database, so that it holds without
+Redis and for all instances together; and for unknown e-mails too, so that nothing tells them apart.
 """
 
 import hashlib
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import BigInteger, Row, Select, bindparam, case, or_, select, update
 
-from shared.db import Base, db, look_up, transaction, upsert
+from shared.db import db, insert_or_update, transaction
 from shared.models import LoginFailures
 from shared.now import now_ms
-from shared.problems import Problem
+from shared.passwords import verify_password
+from shared.problems import Problem, Unavailable
 
-MOST = 10
 WINDOW_MS = 15 * 60 * 1000
+#: Machines' clocks differ a little. What is further in the future was written by a wrong clock, and
+#: must not lock for as long as that one was ahead.
+MAX_SKEW_MS = 5 * 1000
+MAX_FROM_ANYWHERE = 100
+MAX_FROM_ONE_NETWORK = 10
+MAX_OF_ONE_SESSION = 10
 
+_NOW = bindparam("now", type_=BigInteger)
+_COLUMNS = LoginFailures.__table__.c
+_FIRST = _COLUMNS.first_failed_at
+_IS_OVER = or_(_FIRST <= _NOW - WINDOW_MS, _FIRST > _NOW + MAX_SKEW_MS)
+#: In this order: MySQL reads in the second what the first has set.
+_UPDATES = [
+    ("failures", case((_IS_OVER, 1), else_=_COLUMNS.failures + 1)),
+    ("first_failed_at", case((_IS_OVER, _NOW), else_=_FIRST)),
+]
 
-#: Built once, since every login runs it twice.
-FIND_FAILURES = select(LoginFailures.failures, LoginFailures.first_failed_at).where(
-    LoginFailures.email_hash == bindparam("key")
+#: The counts of `keys`. A query that asks for more in the same statement extends this one.
+FIND_COUNTS = select(
+    LoginFailures.email_hash, LoginFailures.failures, LoginFailures.first_failed_at
+).where(LoginFailures.email_hash.in_(bindparam("keys", expanding=True)))
+
+#: A count that sinks to nothing has no beginning either: the next failure begins its window.
+_TAKE_BACK = (
+    update(LoginFailures)
+    .where(LoginFailures.email_hash.in_(bindparam("keys", expanding=True)))
+    .ordered_values(
+        (
+            LoginFailures.first_failed_at,
+            case(
+                (LoginFailures.failures <= bindparam("taken"), 0),
+                else_=LoginFailures.first_failed_at,
+            ),
+        ),
+        (LoginFailures.failures, LoginFailures.failures - bindparam("taken")),
+    )
 )
 
 
@@ -34,40 +70,104 @@ class TooManyAttempts(Problem):
         self.headers["Retry-After"] = str(-(-wait_ms // 1000))
 
 
-def refuse_when_locked(email: str) -> int:
-    """Return the failures counted so far, or raise `TooManyAttempts`."""
-    row = look_up(FIND_FAILURES, {"key": key(email)})
-    if row is None:
-        return 0
-    wait = row.first_failed_at + WINDOW_MS - now_ms()
-    if row.failures >= MOST and wait > 0:
-        raise TooManyAttempts(wait)
-    return int(row.failures)
+@dataclass(frozen=True)
+class Limit:
+    """How many wrong passwords are let through in a window under one key."""
+
+    key: str
+    most: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A password that was let through to be verified, and is counted as wrong until it was right."""
+
+    keys: list[str]
+    #: Failures from the same network or session in this window, with this one.
+    failures: int
+    #: Whether it is the last one that is let through.
+    exhausts: bool
+
+
+def login_limits(email: str, client: str | None) -> list[Limit]:
+    """Return the limits of a login from an address, the narrowest last."""
+    here = _digest("login", email, network(client or ""))
+    return [Limit(key(email), MAX_FROM_ANYWHERE), Limit(here, MAX_FROM_ONE_NETWORK)]
+
+
+def confirmation_limits(session_id: str) -> list[Limit]:
+    """Return the limit of passwords that confirm a change.
+
+    Apart from logins: a stranger's guesses do not lock out who is signed in.
+    """
+    return [Limit(_digest("session", session_id), MAX_OF_ONE_SESSION)]
 
 
 @transaction
-def count_failure(email: str) -> bool:
-    """Count a wrong password; return whether it was the one that begins a lockout."""
+def begin(
+    limits: Sequence[Limit], query: Select[*tuple[Any, ...]] = FIND_COUNTS, **values: Any
+) -> tuple[Attempt, Row[*tuple[Any, ...]]]:
+    """Count an attempt under each of `limits`; return it with a row of `query`.
+
+    Raises `TooManyAttempts` when one is used up; such an attempt is not counted.
+    """
     now = now_ms()
-    # First of all there is a row, and it is locked: two that both found none would clash.
-    db.session.execute(
-        upsert(Base.metadata.tables["login_failures"], ["email_hash"]),
-        {"email_hash": key(email), "failures": 0, "first_failed_at": now},
-    )
-    row = db.session.get_one(
-        LoginFailures, key(email), with_for_update=True, populate_existing=True
-    )
-    if row.first_failed_at + WINDOW_MS <= now:
-        row.failures, row.first_failed_at = 0, now
-    row.failures += 1
-    return row.failures == MOST
+    # All lock the rows in one order. Each holds them until it has read them, and so reads the number
+    # of its own attempt.
+    keys = sorted(limit.key for limit in limits)
+    rows = [{"email_hash": key, "failures": 1, "first_failed_at": now} for key in keys]
+    connection = db.session.connection()
+    connection.execute(insert_or_update(LoginFailures.__table__, rows, _UPDATES), {"now": now})
+    found = connection.execute(query, {"keys": keys, **values}).all()
+    counts = {row.email_hash: row for row in found}
+    waits = [
+        min(counts[limit.key].first_failed_at, now) + WINDOW_MS - now
+        for limit in limits
+        if counts[limit.key].failures > limit.most
+    ]
+    if waits:
+        # Rolls back what was counted: to be refused is no failure.
+        raise TooManyAttempts(max(waits))
+    exhausts = any(counts[limit.key].failures == limit.most for limit in limits)
+    return Attempt(keys, counts[limits[-1].key].failures, exhausts), found[0]
 
 
-def forget_failures(email: str) -> None:
-    """Begin at zero again after a right password, within the caller's transaction."""
-    db.session.execute(delete(LoginFailures).where(LoginFailures.email_hash == key(email)))
+def verify(attempt: Attempt, stored: str | None, password: str) -> bool:
+    """Verify the password of an attempt; one that cannot be verified now is taken back."""
+    try:
+        return verify_password(stored, password)
+    except Unavailable:
+        transaction(_take_back)(attempt, 1)
+        raise
+
+
+def forget(attempt: Attempt) -> None:
+    """Begin at zero after a right password, within the caller's transaction.
+
+    Failures from elsewhere stay counted.
+    """
+    _take_back(attempt, attempt.failures)
+
+
+def _take_back(attempt: Attempt, taken: int) -> None:
+    db.session.connection().execute(_TAKE_BACK, {"keys": attempt.keys, "taken": taken})
+
+
+def network(address: str) -> str:
+    """Return what stands for one client: an IPv4 address, or the /64 of an IPv6 one."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.IPv6Network((int(ip), 64), strict=False))
 
 
 def key(email: str) -> str:
-    """What stands for an e-mail in the table and in logs."""
+    """Return what stands for an e-mail in the table and in logs."""
     return hashlib.sha256(email.encode()).hexdigest()
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

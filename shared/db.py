@@ -290,6 +290,15 @@ def _upsert(dialect: str, table: Table, columns: tuple[str, ...]) -> Any:
     return overwrite.on_duplicate_key_update({c: overwrite.inserted[c] for c in columns})
 
 
+def insert_or_update(table: Any, rows: list[dict[str, Any]], updates: list[tuple[str, Any]]) -> Any:
+    """An INSERT of `rows` that applies `updates`, in their order, where the primary key is there."""
+    if db.engine.dialect.name == "sqlite":
+        keys = list(table.primary_key)
+        insert = sqlite.insert(table).values(rows)
+        return insert.on_conflict_do_update(index_elements=keys, set_=dict(updates))
+    return mysql.insert(table).values(rows).on_duplicate_key_update(updates)
+
+
 def affected(statement: Executable) -> int:
     """Run a statement that writes, within the caller's transaction; return how many rows it hit."""
     result = db.session.execute(statement)

@@ -5,16 +5,23 @@ import logging
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select
+from sqlalchemy import BigInteger, String, bindparam, insert, select
 
 from shared import metrics
 from shared.db import db, transaction
-from shared.models import Session
+from shared.models import Session, User
 from shared.now import now_ms
 from shared.problems import Unauthorized
 from shared.sessions import end_sessions
 
 log = logging.getLogger("audit")
+
+
+class InvalidCredentials(Unauthorized):
+    """Unknown e-mail or wrong password: which of them is not said."""
+
+    code = "invalid_credentials"
+    detail = "E-mail or password is wrong."
 
 
 class TokenReused(Unauthorized):
@@ -51,21 +58,50 @@ class Grant:
     is_repeat: bool = False
 
 
-def open_session(user_id: str, device_name: str | None, lifetimes: Lifetimes) -> Grant:
-    """Begin a session, within the caller's transaction."""
+#: Built once, since every login runs it.
+OPEN_SESSION = insert(Session).from_select(
+    (
+        "id",
+        "user_id",
+        "device_name",
+        "refresh_hash",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+    ),
+    select(
+        bindparam("session_id", type_=String),
+        User.id,
+        bindparam("device_name", type_=String),
+        bindparam("refresh_hash", type_=String),
+        bindparam("now", type_=BigInteger),
+        bindparam("now", type_=BigInteger),
+        bindparam("expires_at", type_=BigInteger),
+    ).where(User.id == bindparam("user"), User.password == bindparam("hash"), User.is_active),
+)
+
+
+def open_session(
+    user_id: str, password: str, device_name: str | None, lifetimes: Lifetimes
+) -> Grant:
+    """Begin a session of an active account whose hash is still `password`.
+
+    Within the caller's transaction. Raises `InvalidCredentials` when that is no longer so.
+    """
     now = now_ms()
     expires_at = lifetimes.expiry(now, began=now)
     grant = Grant(user_id, str(uuid.uuid4()), uuid.uuid4().hex, now, expires_at)
-    session = {
-        "id": grant.session_id,
-        "user_id": user_id,
+    values = {
+        "session_id": grant.session_id,
         "device_name": device_name,
         "refresh_hash": fingerprint(grant.refresh_jti),
-        "created_at": now,
-        "last_used_at": now,
-        "expires_at": grant.expires_at,
+        "now": now,
+        "expires_at": expires_at,
+        "user": user_id,
+        "hash": password,
     }
-    db.session.connection().execute(insert(Session), session)
+    if not db.session.connection().execute(OPEN_SESSION, values).rowcount:
+        raise InvalidCredentials
     return grant
 
 

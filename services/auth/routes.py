@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, current_app, g
+from flask import Blueprint, current_app, g, request
 
 from services.auth import credentials, devices, rotation, schemas, signing
 from shared import tokens
@@ -28,7 +28,7 @@ def register() -> tuple[dict[str, Any], int]:
 def login() -> dict[str, Any]:
     """Begin a session of an existing account."""
     body = schemas.LoginBody().load(read_json())
-    user, grant = credentials.login(**body, lifetimes=lifetimes())
+    user, grant = credentials.login(**body, client=request.remote_addr, lifetimes=lifetimes())
     return signing.mint_pair(grant) | {"user": user_json(user)}
 
 

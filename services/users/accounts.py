@@ -9,7 +9,7 @@ from shared import attempts, cache
 from shared.accounts import LastAdmin, is_last_admin, touch, write_email
 from shared.db import db, transaction
 from shared.models import User
-from shared.passwords import hash_password, verify_password
+from shared.passwords import hash_password
 from shared.problems import Problem, Unauthorized
 from shared.schemas import user_json
 from shared.sessions import Caller, end_sessions
@@ -49,7 +49,7 @@ def change_profile(caller: Caller, changes: dict[str, Any]) -> User:
     user = _read(caller)
     new_email = changes.get("email", user.email) != user.email
     if new_email:
-        _confirm(user, password)
+        _confirm(caller, user, password)
     user = _change(caller, user.password if new_email else None, changes)
     if new_email:
         log.info("email_changed")
@@ -62,7 +62,7 @@ def change_password(caller: Caller, current_password: str, new_password: str) ->
     Raises `WrongPassword`, `TooManyAttempts`.
     """
     user = _read(caller)
-    _confirm(user, current_password)
+    _confirm(caller, user, current_password)
     ended = _set_password(caller, user.password, hash_password(new_password))
     log.info("password_changed", extra={"sessions": ended})
 
@@ -70,7 +70,7 @@ def change_password(caller: Caller, current_password: str, new_password: str) ->
 def delete_account(caller: Caller, password: str) -> None:
     """Delete the account with all its data. Raises `WrongPassword`, `TooManyAttempts`, `LastAdmin`."""
     user = _read(caller)
-    _confirm(user, password)
+    _confirm(caller, user, password)
     _delete(caller, user.password)
     cache.drop(cache.profile_key(caller.user_id, caller.profile_version))
     log.info("account_deleted")
@@ -85,16 +85,13 @@ def _read(caller: Caller) -> User:
     return user
 
 
-def _confirm(user: User, password: str) -> None:
-    """Raise unless `password` is the user's. Guesses count like those at login."""
-    with db.session.begin():
-        failures = attempts.refuse_when_locked(user.email)
-    if not verify_password(user.password, password):
-        locked = attempts.count_failure(user.email)
-        log.warning("confirmation_locked" if locked else "confirmation_failed")
+def _confirm(caller: Caller, user: User, password: str) -> None:
+    """Raise unless `password` is the user's. Raises `TooManyAttempts`, too."""
+    attempt, _ = attempts.begin(attempts.confirmation_limits(caller.session_id))
+    if not attempts.verify(attempt, user.password, password):
+        log.warning("confirmation_locked" if attempt.exhausts else "confirmation_failed")
         raise WrongPassword
-    if failures:
-        transaction(attempts.forget_failures)(user.email)
+    transaction(attempts.forget)(attempt)
 
 
 def _lock(caller: Caller, verified: str | None) -> User:

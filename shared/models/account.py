@@ -28,12 +28,12 @@ class User(Base):
 
 
 class LoginFailures(Base):
-    """Wrong passwords given for one e-mail within a while, whether or not it has an account."""
+    """Wrong passwords within a while: for an e-mail, for one from one network, in a session."""
 
     __tablename__ = "login_failures"
     __table_args__ = TABLE_OPTIONS
 
-    #: SHA-256 of the e-mail in lower case: what strangers type is nobody's to read.
+    #: SHA-256 of what is counted: what strangers type, and where they are, is nobody's to read.
     email_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     failures: Mapped[int]
     first_failed_at: Mapped[int] = mapped_column(BigInteger, index=True)
