@@ -1,4 +1,4 @@
-"""Limits on guessing passwords (API.md, "Auth service", login).
+"""Limits on guessing passwords (docs/api.md, "Auth service", login).
 
 An attempt is counted before its password is hashed, so that guesses sent in parallel are no way
 round, and taken back when the password was right. Counted in the database, so that it holds without

@@ -135,7 +135,7 @@ def init_app(app: Flask) -> None:
 
 
 def is_well_formed(claims: dict[str, Any], audience: str) -> bool:
-    """Return whether every claim is there and of the kind that we mint (API.md, "Signing")."""
+    """Return whether every claim is there and of the kind that we mint (docs/api.md, "Signing")."""
     ids = [claims.get(name) for name in ("sub", "sid", "jti")]
     times = [claims.get(name) for name in ("iat", "nbf", "exp")]
     return (

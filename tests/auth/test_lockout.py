@@ -1,4 +1,4 @@
-"""Guessing passwords comes to an end (API.md, "Auth service", login)."""
+"""Guessing passwords comes to an end (docs/api.md, "Auth service", login)."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
