@@ -9,7 +9,7 @@ import os
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from shared.db import engine_options
+from shared.engines import job_options
 from shared.tables import synced_tables
 
 #: What a guarded request asks of a session.
@@ -51,7 +51,7 @@ def rights() -> dict[str, dict[str, str]]:
 def grant(database_url: str) -> None:
     """Grant them, on the database that the URL names."""
     url = make_url(database_url)
-    engine = create_engine(url, **engine_options(url))
+    engine = create_engine(url, **job_options(url))
     with engine.connect() as connection:
         for user, tables in rights().items():
             for table, right in tables.items():

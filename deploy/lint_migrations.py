@@ -54,10 +54,20 @@ def destructive(call: ast.Call) -> str | None:
         return name
     if name == "add_column" and is_required(call):
         return "add_column of a column that is NOT NULL and has no server_default"
+    if name == "add_column" and has_constraint(call):
+        return "add_column with a constraint or an index, which is to be a step of its own"
     if name == "execute":
         sql = ast.unparse(call).lower()
         return next((f"execute({word.strip().upper()} …)" for word in WORDS if word in sql), None)
     return None
+
+
+def has_constraint(call: ast.Call) -> bool:
+    """Whether a column brings more than itself: cut off in between, it could not be told later."""
+    parts = list(ast.walk(call))
+    names = {part.attr for part in parts if isinstance(part, ast.Attribute)}
+    said = {part.arg for part in parts if isinstance(part, ast.keyword)}
+    return bool(names & {"ForeignKey", "CheckConstraint"} or said & {"index", "unique"})
 
 
 def is_required(call: ast.Call) -> bool:

@@ -1,15 +1,20 @@
-"""How Alembic reaches the database: `DATABASE_URL`, with the same engine options as the services."""
+"""How Alembic reaches the database: `DATABASE_URL`, without the services' limits of time."""
 
 import os
 
 from alembic import context
 from alembic.operations import ops
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import make_url
 
+import migrations.rerun  # noqa: F401 - looks before it changes anything
 import shared.models  # noqa: F401 - declares the tables
-from shared.db import Base, engine_options, prepare
+from shared.db import Base
+from shared.engines import is_sqlite, job_options, limit_waits, prepare
 from shared.models.columns import ID
+
+#: A change of a table waits for the transactions that use it, and all that come later wait behind it.
+TABLE_LOCK_S = 10
 
 
 def render_item(kind, item, autogen):
@@ -47,18 +52,33 @@ def state_algorithm(_connection, _cursor, statement, parameters, _context, _many
     return statement, parameters
 
 
+def wait_for_turn(connection):
+    """Return once no other migration of this database runs; the turn ends with the connection."""
+    name = f"migrate {connection.engine.url.database}"[:64]
+    while not connection.scalar(text("SELECT GET_LOCK(:name, 30)"), {"name": name}):
+        context.config.print_stdout("Waiting for another migration of this database to end")
+    # What `GET_LOCK` began would be a snapshot from before the other one's end.
+    connection.rollback()
+
+
 url = make_url(os.environ["DATABASE_URL"])
-engine = create_engine(url, **engine_options(url))
+engine = create_engine(url, **job_options(url))
 prepare(engine)
-if url.get_backend_name() != "sqlite":
+limit_waits(engine, answer_s=None)
+if not is_sqlite(url):
     event.listen(engine, "before_cursor_execute", state_algorithm, retval=True)
 
-with engine.connect() as connection:
+# SQLite has one writer, and so one migration, at a time.
+with engine.connect().execution_options(writes=True) as connection:
+    if not is_sqlite(url):
+        wait_for_turn(connection)
+        connection.execute(text(f"SET SESSION lock_wait_timeout = {TABLE_LOCK_S}"))
+        connection.commit()
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
         # SQLite cannot change a table in place.
-        render_as_batch=url.get_backend_name() == "sqlite",
+        render_as_batch=is_sqlite(url),
         render_item=render_item,
         process_revision_directives=leave_indexes_to_their_table,
         transaction_per_migration=True,

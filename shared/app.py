@@ -8,7 +8,7 @@ from environs import Env, EnvValidationError
 from flask import Blueprint, Flask, Response
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from shared import bearer, cache, config, db, logs, metrics, ops, problems, reports, schemas
+from shared import bearer, cache, config, db, gate, logs, metrics, ops, problems, reports, schemas
 
 CANNOT_START = 3
 
@@ -34,7 +34,7 @@ def create_service(
     app.url_map.converters["id"] = schemas.IdConverter
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    for plumbing in (logs, metrics, problems, db, cache, bearer, ops, reports):
+    for plumbing in (logs, metrics, problems, gate, db, cache, bearer, ops, reports):
         plumbing.init_app(app)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)

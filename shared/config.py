@@ -14,6 +14,9 @@ from sqlalchemy.exc import ArgumentError
 #: A push may carry a long time offline; the gateway refuses what is larger (docs/api.md, "Gateway").
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
+#: Requests that a process works on at a time: two fewer than its threads (deploy/gunicorn.conf.py).
+AT_ONCE = 6
+
 
 #: OWASP's minimum for Argon2id: 19 MiB, two passes.
 LEAST_MEMORY_KIB, LEAST_PASSES = 19456, 2

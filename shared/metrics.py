@@ -17,6 +17,8 @@ from prometheus_client import (
 )
 from prometheus_client import multiprocess as processes
 
+from shared import db_errors
+
 #: From a cached answer to a first sync on a slow day.
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 BYTES = (1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
@@ -58,7 +60,15 @@ CONNECTIONS = Gauge(
     "db_connections_in_use", "Connections taken from the pool.", multiprocess_mode="livesum"
 )
 RETRIES = Counter("db_transaction_retries_total", "Transactions run again.", ["reason"])
-UNAVAILABLE = Counter("db_unavailable_total", "Requests answered 503 for want of the database.")
+UNAVAILABLE = Counter(
+    "db_unavailable_total", "Requests answered 503 for want of the database.", ["cause"]
+)
+STREAMS_BROKEN = Counter(
+    "http_streams_broken_total", "Answers that broke off after their first byte."
+)
+TURNED_AWAY = Counter(
+    "http_turned_away_total", "Requests answered 503 because all others were stuck."
+)
 
 CACHE = Counter("cache_reads_total", "Reads of Redis.", ["outcome"])
 CACHE_FAILURES = Counter("cache_failures_total", "Commands that Redis did not answer.")
@@ -68,7 +78,8 @@ CACHE_PAUSED = Counter("cache_paused_total", "Commands that were not tried after
 for _counter, _outcomes in (
     (LOGINS, ("succeeded", "failed", "locked", "refused")),
     (REFRESHES, ("rotated", "repeated", "reused", "refused")),
-    (RETRIES, ("rolled_back", "connection_lost")),
+    (RETRIES, sorted(db_errors.ROLLED_BACK | db_errors.SERVER_GONE)),
+    (UNAVAILABLE, sorted(db_errors.CAUSES)),
     (CACHE, ("hit", "miss", "failed")),
     (PULLS, ("first", "changes", "restored", "replacement", "nothing")),
 ):

@@ -3,12 +3,18 @@
 from typing import Any
 
 from flask import Blueprint, Flask
-from sqlalchemy import text
 
 from shared import cache
-from shared.db import db
+from shared.db import takes_writes
+from shared.problems import Unavailable
 
 bp = Blueprint("ops", __name__)
+
+
+class ReadOnly(Unavailable):
+    """Without writes there is no push, no login and no refresh: another instance may do better."""
+
+    detail = "The database is read-only."
 
 
 @bp.get("/healthz")
@@ -19,8 +25,9 @@ def healthz() -> dict[str, Any]:
 
 @bp.get("/readyz")
 def readyz() -> dict[str, Any]:
-    """The database answers, else 503. Redis is reported and never makes the answer a no."""
-    db.session.execute(text("SELECT 1"))
+    """The database answers and takes writes, else 503. Redis is reported and never makes it a no."""
+    if not takes_writes():
+        raise ReadOnly
     return {"status": "ok", "database": "up", "redis": cache.state()}
 
 

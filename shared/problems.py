@@ -11,8 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from shared import metrics
-from shared.db import is_unavailable
+from shared import db_errors, metrics
+from shared.db_errors import DeadlineExceeded
 
 log = logging.getLogger(__name__)
 
@@ -233,14 +233,16 @@ def init_app(app: Flask) -> None:
         return to_response(problem)
 
     @app.errorhandler(PoolTimeout)
+    @app.errorhandler(DeadlineExceeded)
     @app.errorhandler(DBAPIError)
-    def on_database_error(error: DBAPIError | PoolTimeout) -> Response:
-        if isinstance(error, PoolTimeout) or is_unavailable(error):
-            # Without the traceback: the cause is outside, and a statement's values are secret.
-            metrics.UNAVAILABLE.inc()
-            log.error("database_unavailable", extra={"cause": type(error).__name__})
-            return to_response(Unavailable())
-        return on_bug(error)
+    def on_database_error(error: DBAPIError | DeadlineExceeded | PoolTimeout) -> Response:
+        cause = db_errors.why_unavailable(error)
+        if cause is None:
+            return on_bug(error)
+        # Without the traceback: the cause is outside, and a statement's values are secret.
+        metrics.UNAVAILABLE.labels(cause).inc()
+        log.error("database_unavailable", extra={"cause": cause, "number": db_errors.number(error)})
+        return to_response(Unavailable())
 
     @app.errorhandler(Exception)
     def on_bug(error: Exception) -> Response:

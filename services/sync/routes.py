@@ -40,7 +40,7 @@ def pull() -> Response | dict[str, Any]:
     if limit is None:
         if text is not None:
             raise invalid("limit", "A cursor goes with the limit of its pull.")
-        return Response(stream(pull_changes(request_, retention_ms)), mimetype="application/json")
+        return stream(pull_changes(request_, retention_ms))
     position = None if text is None else cursor.read(text, request_, limit)
     return pull_page(request_, retention_ms, limit, position)
 

@@ -55,7 +55,7 @@ def delete_me() -> tuple[str, int]:
 @me.get("/export")
 def export_me() -> Response:
     """All that is stored about oneself, as a download."""
-    response = Response(stream(export_account(g.caller)), mimetype="application/json")
+    response = stream(export_account(g.caller))
     response.headers["Content-Disposition"] = 'attachment; filename="export.json"'
     return response
 

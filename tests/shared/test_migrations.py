@@ -129,6 +129,7 @@ def test_a_step_that_would_copy_a_table_fails_instead(
         ('op.rename_table("tasks", "todos")', "rename_table"),
         ('op.execute("ALTER TABLE tasks DROP COLUMN title")', "execute(DROP …)"),
         ('op.add_column("tasks", sa.Column("s", sa.Integer(), nullable=False))', "server_default"),
+        ('op.add_column("tasks", sa.Column("s", sa.Integer(), unique=True))', "step of its own"),
     ],
 )
 def test_what_the_running_release_still_uses_is_not_taken_away(
