@@ -19,7 +19,7 @@ def bearer_token() -> str | None:
     """Return the token of `Authorization: Bearer <token>`, or None when there is no such header.
 
     One blank, and the characters of a JWT alone: with another spelling of the same token a limit
-    per token could be walked around (docs/api.md, "A path is exact" says the same of paths).
+    per token could be walked around (docs/api.md, "Conventions" says the same of paths).
     """
     match = BEARER.fullmatch(request.headers.get("Authorization", ""))
     return match[1] if match else None

@@ -52,7 +52,7 @@ class Text(fields.String):
     """A string of at most `longest` characters that can be stored: half a surrogate pair is none.
 
     One that is longer than `longest_sent` (by default the same) is refused before anything else is
-    done with it (docs/api.md, "Bounds come before work").
+    done with it (docs/api.md, "Bounds").
     """
 
     def __init__(
