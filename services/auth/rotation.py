@@ -4,7 +4,9 @@ import hashlib
 import logging
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
+import orjson
 from sqlalchemy import BigInteger, String, bindparam, insert, select
 
 from shared import metrics
@@ -15,6 +17,10 @@ from shared.problems import Unauthorized
 from shared.sessions import end_sessions
 
 log = logging.getLogger("audit")
+
+#: Replaced tokens that a session remembers besides the last one. Only apps that refresh without end
+#: replace as many while a repeat is answered.
+MAX_EARLIER = 32
 
 
 class InvalidCredentials(Unauthorized):
@@ -108,9 +114,10 @@ def open_session(
 def rotate(user_id: str, session_id: str, jti: str, lifetimes: Lifetimes) -> Grant:
     """Replace the refresh token `jti` by its successor.
 
-    The token just replaced gets the same successor again for `repeat_ms`: its answer was lost, or
-    an app refreshed twice at once. Any other replaced token ends the session. Raises `TokenReused`,
-    or `Unauthorized` when there is no such session any more.
+    A replaced token gets the same successor again for `repeat_ms` (its answer was lost, or an app
+    refreshed twice at once), and beyond that while the successor was never presented (the app was
+    killed before it could save it). Any other use of a replaced token ends the session. Raises
+    `TokenReused`, or `Unauthorized` when there is no such session any more.
     """
     grant, reused = _rotate(user_id, session_id, jti, lifetimes)
     if reused:
@@ -140,22 +147,47 @@ def _rotate(
         return None, False
     presented = fingerprint(jti)
     is_repeat = presented != session.refresh_hash
-    if presented == session.refresh_hash:
-        session.previous_hash = presented
-        session.refresh_hash = fingerprint(successor(jti))
-        session.replaced_at = session.last_used_at = now
-        session.expires_at = lifetimes.expiry(now, session.created_at)
-    elif presented != session.previous_hash or now - _replaced(session) > lifetimes.repeat_ms:
+    if not is_repeat:
+        _replace(session, presented, successor(jti), now, lifetimes)
+    given_out = _successor_times(session, presented, now, lifetimes.repeat_ms)
+    if given_out is None:
         end_sessions(user_id, session_id)
         return None, True
-    grant = Grant(
-        user_id, session_id, successor(jti), _replaced(session), session.expires_at, is_repeat
-    )
-    return grant, False
+    return Grant(user_id, session_id, successor(jti), *given_out, is_repeat), False
 
 
-def _replaced(session: Session) -> int:
-    return session.replaced_at or 0
+def _replace(
+    session: Session, presented: str, next_jti: str, now: int, lifetimes: Lifetimes
+) -> None:
+    earlier = _earlier(session, now, lifetimes.repeat_ms)
+    if session.previous_hash:
+        earlier[session.previous_hash] = [session.replaced_at or 0, session.expires_at]
+    kept = dict(list(earlier.items())[-MAX_EARLIER:])
+    session.earlier = orjson.dumps(kept).decode() if kept else None
+    session.previous_hash = presented
+    session.refresh_hash = fingerprint(next_jti)
+    session.replaced_at = session.last_used_at = now
+    # One that began when the clock was ahead would outlive the others by as much.
+    session.created_at = min(session.created_at, now)
+    session.expires_at = lifetimes.expiry(now, session.created_at)
+
+
+def _successor_times(
+    session: Session, replaced: str, now: int, repeat_ms: int
+) -> tuple[int, int] | None:
+    """Return when the successor of a replaced token was made and expires; None when it is reused."""
+    if replaced == session.previous_hash:
+        # Its successor is the current token, which nobody has presented: or it were replaced too.
+        return session.replaced_at or 0, session.expires_at
+    made, expires = _earlier(session, now, repeat_ms).get(replaced, (None, None))
+    return None if made is None else (made, expires)
+
+
+def _earlier(session: Session, now: int, repeat_ms: int) -> dict[str, Any]:
+    """Return the tokens before the previous one that may still be repeated, the oldest first."""
+    earlier = orjson.loads(session.earlier or "{}")
+    # Either way: what a clock that was ahead has noted must not be repeatable for as long.
+    return {hash_: times for hash_, times in earlier.items() if abs(now - times[0]) <= repeat_ms}
 
 
 def fingerprint(jti: str) -> str:

@@ -81,10 +81,12 @@ def lifetimes() -> rotation.Lifetimes:
 
 
 def presented_token() -> str:
-    """The Bearer token, or else `refreshToken` of the body. Raises `Unauthorized`."""
-    token = bearer_token()
-    if token is None:
-        token = schemas.RefreshTokenBody().load(read_json(optional=True))["refresh_token"]
+    """Return `refreshToken` of the body, or else the Bearer token. Raises `Unauthorized`.
+
+    The body's counts: HTTP libraries put the access token on every request.
+    """
+    body = schemas.RefreshTokenBody().load(read_json(optional=True))
+    token = body["refresh_token"] or bearer_token()
     if not token:
         raise Unauthorized("A token is required, as Bearer token or as refreshToken in the body.")
-    return token
+    return str(token)

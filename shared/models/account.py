@@ -1,6 +1,6 @@
 """Who may sync: accounts, and one session per device login."""
 
-from sqlalchemy import BigInteger, ForeignKey, String
+from sqlalchemy import BigInteger, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db import Base
@@ -50,10 +50,12 @@ class Session(Base):
     device_name: Mapped[str | None] = mapped_column(String(255))
     #: SHA-256 of the current refresh token's `jti`; a token itself is never stored.
     refresh_hash: Mapped[str] = mapped_column(String(64))
-    #: The same of the token just replaced, and when: a repeat of it is answered for a short while.
-    #: NULL before the first refresh.
+    #: The same of the token replaced last, and when. NULL before the first refresh.
     previous_hash: Mapped[str | None] = mapped_column(String(64))
     replaced_at: Mapped[int | None] = mapped_column(BigInteger)
+    #: Those replaced shortly before that one, as JSON: the same of each, when it was replaced, and when
+    #: its successor expires. NULL for none.
+    earlier: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[int] = mapped_column(BigInteger)
     last_used_at: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
