@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from werkzeug.test import TestResponse
 
 import services.auth
-from deploy import embedded
+from deploy.local import embedded
 from shared import attempts, passwords
 from shared.db import db
 from shared.models import LoginFailures
