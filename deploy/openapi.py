@@ -247,18 +247,6 @@ CALLS: dict[Callable[..., Any], Call] = {
 }
 
 
-class RateLimited(Problem):
-    """The gateway's own."""
-
-    status, code = 429, "rate_limited"
-
-
-class TooLarge(Problem):
-    """The body is larger than the gateway lets through."""
-
-    status, code = 413, "too_large"
-
-
 class Unreachable(Problem):
     """No instance of the service can be reached."""
 
@@ -271,8 +259,16 @@ class TooSlow(Problem):
     status, code = 504, "unavailable"
 
 
-EVERYWHERE = (RateLimited, Problem, Unreachable, problems.Unavailable, TooSlow)
-WITH_A_BODY: tuple[type[Problem], ...] = (problems.InvalidJson, TooLarge, problems.InvalidRequest)
+EVERYWHERE = (
+    problems.UnsupportedEncoding,
+    problems.TooLarge,
+    problems.RateLimited,
+    Problem,
+    Unreachable,
+    problems.Unavailable,
+    TooSlow,
+)
+WITH_A_BODY: tuple[type[Problem], ...] = (problems.InvalidJson, problems.InvalidRequest)
 GUARDED = (problems.Unauthorized, tokens.TokenExpired)
 
 

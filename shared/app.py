@@ -8,7 +8,20 @@ from environs import Env, EnvValidationError
 from flask import Blueprint, Flask, Response
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from shared import bearer, cache, config, db, gate, logs, metrics, ops, problems, reports, schemas
+from shared import (
+    bearer,
+    bounds,
+    cache,
+    config,
+    db,
+    gate,
+    logs,
+    metrics,
+    ops,
+    problems,
+    reports,
+    schemas,
+)
 
 CANNOT_START = 3
 
@@ -32,9 +45,9 @@ def create_service(
     # Bodies read as docs/api.md writes them; `sort_keys` is there for caches, which must not keep ours.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.converters["id"] = schemas.IdConverter
-    app.url_map.strict_slashes = False
+    # A path is exact.
     app.url_map.merge_slashes = False
-    for plumbing in (logs, metrics, problems, gate, db, cache, bearer, ops, reports):
+    for plumbing in (logs, metrics, problems, bounds, gate, db, cache, bearer, ops, reports):
         plumbing.init_app(app)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)

@@ -11,8 +11,8 @@ from environs import Env, ValidationError, validate
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-#: A push may carry a long time offline; the gateway refuses what is larger (docs/api.md, "Gateway").
-MAX_BODY_BYTES = 64 * 1024 * 1024
+#: What a body may have (docs/api.md, "Conventions"); a push has a limit of its own.
+MAX_BODY_BYTES = 64 * 1024
 
 #: Requests that a process works on at a time: two fewer than its threads (deploy/gunicorn.conf.py).
 AT_ONCE = 6

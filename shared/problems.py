@@ -145,6 +145,31 @@ class InvalidRequest(Faulty):
     detail = "The request body is not valid."
 
 
+class TooLarge(Problem):
+    """The body is larger than the call takes."""
+
+    status, code = 413, "too_large"
+    detail = "The request body is too large."
+
+
+class UnsupportedEncoding(Problem):
+    """The body is compressed."""
+
+    status, code = 415, "unsupported_encoding"
+    detail = "A compressed request body is not supported. Send it without Content-Encoding."
+
+
+class RateLimited(Problem):
+    """Too much at a time, or in too short a time."""
+
+    status, code = 429, "rate_limited"
+    detail = "Too many requests. Try again shortly."
+
+    def __init__(self, detail: str | None = None, **members: Any) -> None:
+        super().__init__(detail, **members)
+        self.headers["Retry-After"] = "1"
+
+
 class Unavailable(Problem):
     """Something we stand on does not answer; the client should come back."""
 
@@ -161,13 +186,12 @@ HTTP_CODES = {
     400: "invalid_request",
     404: "not_found",
     405: "method_not_allowed",
-    413: "too_large",
 }
 
 
-def to_response(problem: Problem) -> Response:
-    """Write `problem` as problem+json, with its headers and the request id."""
-    body = {
+def body_of(problem: Problem, request_id: str | None) -> dict[str, Any]:
+    """The members that say `problem`."""
+    return {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
@@ -175,13 +199,16 @@ def to_response(problem: Problem) -> Response:
         "code": problem.code,
         # For clients that look for the text there.
         "message": problem.detail,
-        "requestId": g.get("request_id"),
+        "requestId": request_id,
         **problem.members,
     }
+
+
+def to_response(problem: Problem) -> Response:
+    """Write `problem` as problem+json, with its headers and the request id."""
     # As UTF-8: escaped, what a request said would come back three times as long.
-    response = Response(
-        orjson.dumps(body), status=problem.status, mimetype="application/problem+json"
-    )
+    body = orjson.dumps(body_of(problem, g.get("request_id")))
+    response = Response(body, status=problem.status, mimetype="application/problem+json")
     response.headers.update(problem.headers)
     return response
 
@@ -225,6 +252,8 @@ def init_app(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def on_http_exception(error: HTTPException) -> Response:
         status = error.code or 500
+        if status == TooLarge.status:
+            return to_response(TooLarge())
         problem = Problem(error.description)
         problem.status, problem.code = status, HTTP_CODES.get(status, problem.code)
         allow = dict(error.get_headers()).get("Allow")

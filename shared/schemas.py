@@ -5,10 +5,10 @@ import unicodedata
 from typing import Any
 
 import orjson
-from flask import request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from werkzeug.routing import BaseConverter
 
+from shared.bounds import read_body
 from shared.models import User
 from shared.now import rfc3339
 from shared.problems import Fault, InvalidJson
@@ -126,9 +126,9 @@ def user_json(user: User) -> dict[str, Any]:
 def read_json(*, optional: bool = False) -> dict[str, Any]:
     """The request body as an object, whatever its Content-Type; `{}` for an empty `optional` one.
 
-    Raises `InvalidJson`.
+    Raises `InvalidJson`, and as `read_body` does.
     """
-    body = request.get_data(cache=False)
+    body = read_body()
     if optional and not body.strip():
         return {}
     try:

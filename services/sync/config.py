@@ -4,12 +4,17 @@ from typing import Any
 
 from environs import Env, validate
 
+from shared.config import MAX_BODY_BYTES
+
 CONFLICTS = ("merge", "reject")
 
 
 def load(env: Env) -> dict[str, Any]:
     """Read them."""
     return {
+        "MAX_PUSH_BYTES": env.int(
+            "MAX_PUSH_BYTES", 64 * 2**20, validate=validate.Range(min=MAX_BODY_BYTES)
+        ),
         "TOMBSTONE_DAYS": env.int("TOMBSTONE_DAYS", 90, validate=validate.Range(min=1)),
         "SYNC_CONFLICTS": env.str("SYNC_CONFLICTS", "merge", validate=validate.OneOf(CONFLICTS)),
     }

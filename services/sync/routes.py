@@ -12,6 +12,7 @@ from services.sync.schemas import Parameters, invalid, load_changes
 from services.sync.selection import PullRequest
 from shared import metrics
 from shared.bearer import require_access_token
+from shared.bounds import takes_large_bodies
 from shared.now import DAY_MS
 from shared.schemas import read_json
 from shared.streams import stream
@@ -47,6 +48,7 @@ def pull() -> Response | dict[str, Any]:
 
 @bp.post("")
 @bp.post("/push")
+@takes_large_bodies
 def push() -> dict[str, Any]:
     """Apply a device's changes: all of them or none."""
     tables = [table.name for table in synced_tables()]

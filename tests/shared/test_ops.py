@@ -33,7 +33,7 @@ def test_a_service_is_ready_while_its_database_answers(
 
 
 def test_a_body_that_is_too_long_is_413(device: Device) -> None:
-    small = Api(services.sync.create_app(MAX_CONTENT_LENGTH=1000))
+    small = Api(services.sync.create_app(MAX_PUSH_BYTES=1000))
     refused = small.post("/sync", b"x" * 1001, token=device.token)
     assert_problem(refused, 413, "too_large")
 

@@ -5,7 +5,8 @@ from threading import Event
 
 from tests.api import Device, project, task, wire
 
-WRITERS, PUSHES = 4, 15
+#: With the reader as many as a process lets one user have at a time.
+WRITERS, PUSHES = 3, 20
 
 
 def test_a_reader_that_pulls_without_pause_misses_no_parallel_push(device: Device) -> None:

@@ -37,7 +37,7 @@ def test_every_spelling_of_the_call_gives_the_same(device: Device) -> None:
     api = device.api
     answers = [
         api.get(f"/sync?last_pulled_at={before}", token=token),
-        api.get(f"/sync/?lastPulledAt={before}", token=token),
+        api.get(f"/sync?lastPulledAt={before}", token=token),
         api.get(f"/sync/pull?last_pulled_at={before}", token=token),
         api.get(f"/sync/pull?lastPulledAt={before}", token=token),
         api.post("/sync/pull", {"lastPulledAt": before}, token=token),
