@@ -6,7 +6,9 @@ import signal
 import tempfile
 from typing import Any
 
-worker_class = "gthread"
+worker_class = "shared.server.Worker"
+#: Bytes of a request line (shared/server.py lets gunicorn go that far).
+limit_request_line = 32 * 1024
 #: Its own words only when something is wrong: requests are logged by the services.
 loglevel = "warning"
 #: Signals are enough to control it.

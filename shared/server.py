@@ -1,0 +1,105 @@
+"""gunicorn's worker, whose own errors have the form of all others and are heard by who sent too much."""
+
+import socket
+import time
+import uuid
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from gunicorn.http import errors, message
+from gunicorn.workers.gthread import ThreadWorker
+
+from shared.problems import Problem, body_of
+
+#: A migration sync travels in the URL. gunicorn allows no more than 8,190 bytes, whatever its setting.
+LONGEST_REQUEST_LINE = 32 * 1024
+message.MAX_REQUEST_LINE = LONGEST_REQUEST_LINE
+
+#: How much of a body that nobody reads is thrown away, and for how long: who is still sending does not
+#: hear the answer when the connection is cut. A bit more than the largest push.
+DRAIN_BYTES, DRAIN_S = 72 * 2**20, 10
+#: How long a client that was answered, and sends nothing more, may take to close its end.
+LINGER_S = 1
+
+
+class NoHttp(Problem):
+    """What came is no request that HTTP allows."""
+
+    status, code = 400, "invalid_request"
+    detail = "This is no request that HTTP allows."
+
+
+#: What else gunicorn refuses, by its exceptions.
+REFUSALS: dict[type[Exception], tuple[int, str]] = {
+    errors.ForbiddenProxyRequest: (403, "A proxy is not allowed here."),
+    errors.LimitRequestLine: (414, "The address of the request is too long."),
+    errors.ExpectationFailed: (417, "No expectation but 100-continue can be met."),
+    errors.LimitRequestHeaders: (431, "The headers of the request are too large."),
+    errors.UnsupportedTransferCoding: (501, "This transfer coding is not supported."),
+    errors.InvalidHTTPVersion: (505, "This version of HTTP is not supported."),
+}
+#: What the application would have sent, and gunicorn's settings.
+OURS = (
+    errors.InvalidResponseHeader,
+    errors.InvalidResponseHeaderName,
+    errors.ConfigurationProblem,
+)
+
+
+class Worker(ThreadWorker):
+    """gunicorn's threaded worker."""
+
+    def handle(self, conn: Any) -> Any:
+        """Serve a request; false when the connection is to be closed."""
+        kept = super().handle(conn)
+        if kept is False:
+            drain(conn.sock)
+        return kept
+
+    def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: Exception) -> None:
+        """Answer what did not become a request, or a bug of the server itself."""
+        request_id = uuid.uuid4().hex
+        if isinstance(exc, errors.ParseException) and not isinstance(exc, OURS):
+            problem: Problem = NoHttp()
+            problem.status, problem.detail = REFUSALS.get(type(exc), (400, NoHttp.detail))
+            # Neither what was sent nor by whom.
+            said = {"status": problem.status, "cause": type(exc).__name__, "request_id": request_id}
+            self.log.warning("no_http", extra=said)
+        else:
+            problem = Problem()
+            self.log.error("bug", exc_info=exc, extra={"request_id": request_id})
+        with suppress(OSError):
+            client.sendall(answer(problem, request_id))
+
+
+def answer(problem: Problem, request_id: str) -> bytes:
+    """The bytes that say `problem`, and that the connection ends."""
+    body = orjson.dumps(body_of(problem, request_id))
+    head = (
+        f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
+        "Connection: close\r\n"
+        "Content-Type: application/problem+json\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        "Cache-Control: no-store\r\n"
+        f"X-Request-ID: {request_id}\r\n"
+        "\r\n"
+    )
+    return head.encode() + body
+
+
+def drain(connection: socket.socket) -> None:
+    """Throw away what still comes in until the client ends, within bounds; then let nothing through."""
+    deadline, left = time.monotonic() + DRAIN_S, DRAIN_BYTES
+    # The client may have gone away at any point.
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(LINGER_S)
+        while left > 0 and time.monotonic() < deadline:
+            received = len(connection.recv(65536))
+            if not received:
+                break
+            left -= received
+        # So that gunicorn's main thread, which closes it, waits for nobody.
+        connection.shutdown(socket.SHUT_RDWR)
