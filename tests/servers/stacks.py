@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 NO_LIMITS = dict.fromkeys(
     (f"{who}_{what}" for who in ("LOGIN", "TOKEN", "ADDRESS") for what in ("RATE", "BURST")),
     "100000",
-)
+) | dict.fromkeys(("TOKEN_REQUESTS", "USER_REQUESTS"), "1000")
 
 
 class Embedded:

@@ -35,6 +35,8 @@ def stack(backend: Backend, server: Embedded | Stack) -> Stack:
 
 
 Start = Callable[..., str]
+#: Those that tests have started.
+GATEWAYS: list[native.Gateway] = []
 
 
 @pytest.fixture
@@ -50,6 +52,7 @@ def start(stack: Stack, directory: Path) -> Iterator[Start]:
             place, processes.free_port(), own | (services or {}), **settings
         )
         running.append(gateway)
+        GATEWAYS.append(gateway)
         gateway.start()
         return f"http://127.0.0.1:{gateway.port}/v1"
 
@@ -224,9 +227,14 @@ def test_a_preflight_is_answered_by_the_gateway_and_may_be_kept(
     assert {"GET", "POST", "PUT", "PATCH", "DELETE"} == set(
         headers["Access-Control-Allow-Methods"].split(", ")
     )
-    assert {"Authorization", "Content-Type"} <= set(
-        headers["Access-Control-Allow-Headers"].split(", ")
-    )
+    assert {
+        "Authorization",
+        "Content-Type",
+        "traceparent",
+        "tracestate",
+        "baggage",
+        "sentry-trace",
+    } <= set(headers["Access-Control-Allow-Headers"].split(", "))
     assert headers["Access-Control-Max-Age"] == "7200"
     status, headers, _ = fetch(
         f"{url}/sync", method="OPTIONS", Origin="https://evil.example", **asked
@@ -282,6 +290,146 @@ def test_the_client_behind_a_trusted_proxy_is_told_by_it_and_by_nobody_else(star
             fetch(f"{url}/auth/login", b"{}", X_Forwarded_For=f"192.0.2.{n}")[0] for n in range(12)
         ]
         assert len(statuses) - statuses.count(429) == pytest.approx(lets_through, abs=1)
+
+
+def test_an_ipv6_client_is_its_network_and_an_ipv4_one_its_address(start: Start) -> None:
+    settings = {"GATEWAY_TRUSTED_PROXY": "127.0.0.1", "LOGIN_RATE": "1", "LOGIN_BURST": "1"}
+    for addresses, lets_through in (
+        ([f"2001:db8:1:2:{n:x}::{n:x}" for n in range(12)], 2),
+        ([f"2001:db8::{n + 1:x}" for n in range(12)], 2),
+        ([f"2001:db8:1:{n:x}::1" for n in range(12)], 12),
+        ([f"::ffff:192.0.2.{n}" for n in range(12)], 12),
+        ([f"192.0.2.{n}" for n in range(12)], 12),
+    ):
+        url = start(**settings)
+        statuses = [
+            fetch(f"{url}/auth/login", b"{}", X_Forwarded_For=address)[0] for address in addresses
+        ]
+        passed = len(statuses) - statuses.count(429)
+        assert passed == pytest.approx(lets_through, abs=1), addresses[1]
+
+
+def bearer(user: str, token: str) -> str:
+    """What has the form of a user's token."""
+    return f"Bearer header.eyJzdWIiOi{user.ljust(50, 'u')}{token}.{token.ljust(86, 't')}"
+
+
+class Waiting:
+    """A service that keeps its requests until it is told to answer them."""
+
+    def __init__(self, upstream: Callable[..., Upstream]) -> None:
+        self.answer = threading.Event()
+        self.service = upstream(self.behave)
+
+    def behave(self, request: BaseHTTPRequestHandler) -> None:
+        self.answer.wait(30)
+        says(b"{}")(request)
+
+
+def at_once(url: str, waiting: Waiting, calls: list[dict[str, str]]) -> list[int]:
+    """The statuses of calls that are made while none of them is answered."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        answers = [pool.submit(fetch, f"{url}/sync", **headers) for headers in calls]
+        eventually(
+            lambda: (
+                len(waiting.service.requests) + sum(answer.done() for answer in answers)
+                >= len(calls)
+            )
+        )
+        refused = [answer.result() for answer in answers if answer.done()]
+        for answer in refused:
+            problem(answer, 429, "rate_limited")
+            assert int(answer[1]["Retry-After"]) > 0
+        waiting.answer.set()
+        return [answer.result()[0] for answer in answers]
+
+
+def test_four_requests_of_a_token_and_eight_of_a_user_are_passed_on_at_a_time(
+    start: Start, upstream: Callable[..., Upstream]
+) -> None:
+    def answered(calls: list[dict[str, str]]) -> list[int]:
+        waiting = Waiting(upstream)
+        url = start({"sync": [waiting.service.port]}, GATEWAY_TRUSTED_PROXY="127.0.0.1")
+        return at_once(url, waiting, calls)
+
+    one = [{"Authorization": bearer("ann", "one")} for _ in range(6)]
+    assert sorted(answered(one)) == [200] * 4 + [429] * 2
+    # Spelled otherwise it is the same token.
+    spellings = [
+        {"Authorization": bearer("ann", "one") + ending} for ending in ("", "=", "==", " x", ",")
+    ]
+    last = [{"Authorization": bearer("ann", "one")[:-1] + letter} for letter in "AQgw"]
+    assert answered(spellings + last).count(429) == 5
+
+    many = [{"Authorization": bearer("ann", f"{n}")} for n in range(12)]
+    others = [{"Authorization": bearer("bob", f"{n}")} for n in range(3)]
+    statuses = answered(many + others)
+    assert (statuses[:12].count(200), statuses[12:]) == (8, [200] * 3)
+    # Who forges a user's tokens takes nothing away from them elsewhere.
+    forged = [call | {"X_Forwarded_For": "192.0.2.1"} for call in many]
+    statuses = answered([*forged, {"Authorization": bearer("ann", "right")}])
+    assert (statuses[:12].count(200), statuses[12]) == (8, 200)
+    # And who has none is held to the limits of the address alone.
+    assert answered([{} for _ in range(12)]) == [200] * 12
+
+
+def test_the_tokens_of_a_user_and_no_others_count_together(start: Start, stack: Stack) -> None:
+    """As auth signs them, access and refresh tokens of all sessions."""
+    email, password = new_email(), PASSWORD
+    account = {"email": email, "password": password}
+    mine = [
+        fetch(f"{stack.url}/auth/{call}", account)[2] for call in ("register", "login", "login")
+    ]
+    other = fetch(f"{stack.url}/auth/register", account | {"email": new_email()})[2]
+    tokens = [t[kind] for t in mine for kind in ("accessToken", "refreshToken")]
+    users = {token.split(".")[1][:60] for token in tokens}
+    assert len(users) == 1
+    assert other["accessToken"].split(".")[1][:60] not in users
+    assert users.pop().startswith("eyJzdWIiOi")
+
+
+def test_https_in_front_of_it_is_known_from_the_trusted_proxy_alone(start: Start) -> None:
+    asked = {"X_Forwarded_For": "192.0.2.1", "X_Forwarded_Proto": "https"}
+    trusting, other = start(GATEWAY_TRUSTED_PROXY="127.0.0.1"), start()
+    for path in ("/auth/jwks.json", "/users/me", "/nothing"):
+        assert fetch(trusting + path, **asked)[1]["Strict-Transport-Security"]
+        plain = asked | {"X_Forwarded_Proto": "http"}
+        assert "Strict-Transport-Security" not in fetch(trusting + path, **plain)[1]
+        assert "Strict-Transport-Security" not in fetch(other + path, **asked)[1]
+
+
+def test_nothing_redirects_to_where_the_request_says(stack: Stack) -> None:
+    address = urlsplit(stack.url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(b"GET /docs HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert (response.status, response.headers["Location"]) == (308, "/docs/")
+
+
+def test_its_own_lines_hold_no_query_and_no_address(start: Start, directory: Path) -> None:
+    # Nobody listens, everybody is limited, and bodies cannot be kept.
+    nowhere = {name: [native.free_port()] for name in ("auth", "users", "sync")}
+    url = start(nowhere, LOGIN_RATE="1", LOGIN_BURST="1", TOKEN_REQUESTS="1")
+    (gateway,) = [g for g in GATEWAYS if f":{g.port}/" in url]
+    limited(f"{url}/auth/login?secret=1", 10)
+    fetch(f"{url}/sync?secret=1", token="x")
+    (gateway.directory / "run/body").chmod(0)
+    fetch(f"{url}/sync?secret=1", b"x" * 2**20)
+    raw(url, b"GET /v1/sync?secret=1 HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n")
+    raw(url, b"GET /v1/sync?secret=1 HTTP/1.1\r\nX: " + b"y" * 65536 + b"\r\n\r\n")
+
+    def lines() -> list[str]:
+        return gateway.log.read_text().splitlines()
+
+    eventually(lambda: sum('"event":"request"' in line for line in lines()) >= 14)
+    events = [json.loads(line) for line in lines() if line.startswith("{")]
+    assert "secret" not in gateway.log.read_text()
+    assert not [line for line in lines() if "client:" in line or "127.0.0.1," in line]
+    # What they would have said is said with the request.
+    assert "REJECTED" in {event["rate"] for event in events}
+    assert [e for e in events if e["status"] == 502 and e["upstream_status"] == "502"]
+    assert [e for e in events if e["status"] == 500 and not e["upstream"]]
 
 
 def test_answers_are_compressed_for_who_wants_it(stack: Stack) -> None:
