@@ -215,7 +215,15 @@ def test_confirmations_are_counted_by_session_and_apart_from_logins(
 def test_of_guesses_at_a_confirmation_at_once_ten_are_hashed(patient: Api) -> None:
     device = patient.register()
     before = hashed()
-    answers = at_once([lambda: confirm(device, "a guess", "deletion")] * 22)
+
+    def guess() -> TestResponse:
+        while True:
+            answer = confirm(device, "a guess", "deletion")
+            # Of one user, a process takes four requests at a time.
+            if answer.json["code"] != "rate_limited":
+                return answer
+
+    answers = at_once([guess] * 22)
     assert answers == {403: 10, 429: 12}
     assert hashed() - before == 10
     assert_problem(confirm(device, PASSWORD, "deletion"), 429, "too_many_attempts")

@@ -13,8 +13,8 @@ import orjson
 import pytest
 
 from tests.api import Device, new_email
+from tests.servers.stacks import Embedded, Server, Stack
 from tests.stack.http_api import HttpApi
-from tests.stack.servers import Embedded, Server, Stack
 
 
 @dataclass(frozen=True)

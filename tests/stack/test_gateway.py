@@ -36,7 +36,7 @@ def stack(backend: Backend, server: Embedded | Stack) -> Stack:
 
 Start = Callable[..., str]
 #: Those that tests have started.
-GATEWAYS: list[native.Gateway] = []
+GATEWAYS: list[processes.Gateway] = []
 
 
 @pytest.fixture
@@ -409,7 +409,7 @@ def test_nothing_redirects_to_where_the_request_says(stack: Stack) -> None:
 
 def test_its_own_lines_hold_no_query_and_no_address(start: Start, directory: Path) -> None:
     # Nobody listens, everybody is limited, and bodies cannot be kept.
-    nowhere = {name: [native.free_port()] for name in ("auth", "users", "sync")}
+    nowhere = {name: [processes.free_port()] for name in ("auth", "users", "sync")}
     url = start(nowhere, LOGIN_RATE="1", LOGIN_BURST="1", TOKEN_REQUESTS="1")
     (gateway,) = [g for g in GATEWAYS if f":{g.port}/" in url]
     limited(f"{url}/auth/login?secret=1", 10)
