@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run up-native down-native up up-monitoring down client-schema admin scale restart logs backup restore purge keys \
+.PHONY: help run up-native down-native up up-monitoring down client-schema admin scale restart logs backup restore drop-replaced purge keys \
 	test test-mysql test-cluster test-compose bench soak lint format migration lock playground clean
 
 help:  ## Show this list
@@ -55,6 +55,9 @@ backup: $(VENV)/.runtime  ## Dump the database into .local/backups
 
 restore: $(VENV)/.runtime  ## Go back to a backup: make restore FILE=…
 	@$(BIN)/python -m deploy.backup restore "$(FILE)"
+
+drop-replaced: $(VENV)/.runtime  ## Remove the data that restores have replaced
+	@$(BIN)/python -m deploy.backup drop-replaced
 
 purge: $(VENV)/.runtime  ## Remove old tombstones and sessions
 	@$(BIN)/python -m deploy.local.running purge

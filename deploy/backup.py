@@ -1,27 +1,53 @@
 """Backups of the running stack's database: `python -m deploy.backup`, and `… restore FILE`.
 
-A backup is one consistent dump with its point in time. What was synced after that point is lost by a
-restore, and devices may have seen it: the restore records the interval (docs/api.md, "Pull": they get
-everything again), ends all sessions, since which of them were revoked meanwhile is lost too, and
-empties Redis.
+A backup is one consistent dump with its point in time. A restore is all or nothing: the dump is loaded
+into a database beside the live one, migrated there, and told there what is lost; then one statement
+puts its tables in the place of the live ones. Killed before that it has changed nothing, killed after
+that all is done but the start of the services; run again, it begins anew.
+
+What was synced after the dump is lost by a restore, and devices may have seen it: the restore records
+the interval (API.md, "Pull": they get everything again) and moves every user's clock past it. It ends
+all sessions, since which of them were revoked meanwhile is lost too, and empties Redis.
+
+Of a stack (`deploy.local.running`) this needs: `client`, the database's own client and dump programs
+as its administrator; `migrate(database)`; `pause`, after which no service writes; `resume`, which
+starts the services with an empty Redis.
 """
 
+import fcntl
 import gzip
+import os
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
+
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from deploy.local.running import Running, find
-from deploy.local.stack import DATABASE
 from deploy.progress import MEGABYTE, Progress
+from shared.db import Base
+from shared.engines import STATEMENT_S, TRANSACTION_S
 from shared.now import now_ms
 
-#: A push takes its tick some time before it commits: this long at most, or its connection times out.
-LONGEST_PUSH_MS = 60_000
+ROOT = Path(__file__).parent.parent
+DATABASE = "app"
+
+#: A push takes its tick some time before it commits: this long at most.
+LONGEST_PUSH_MS = (TRANSACTION_S + STATEMENT_S) * 1000
 FIRST_LINE = re.compile(rb"-- taken_at: (\d+)\n")
 LAST_LINE = b"-- Dump completed"
+#: Texts have their line breaks escaped, so what begins a line is a statement.
+VERSION = re.compile(rb"INSERT INTO `alembic_version` VALUES\s*\('([^']+)'\)")
+#: What a dump of one database never says, and would have effect outside the one that it is loaded into.
+ELSEWHERE = re.compile(
+    rb"\s*(?:/\*!\d*\s*)?(?:USE|(?:CREATE|DROP|ALTER)\s+(?:DATABASE|SCHEMA))\b", re.IGNORECASE
+)
 
 OPTIONS = (
     "--single-transaction",
@@ -33,25 +59,30 @@ OPTIONS = (
 )
 
 
-def backup(stack: Running, directory: Path) -> Path:
-    """Write a dump into `directory`; return its path."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+def backup(stack: Running, directory: Path, database: str = DATABASE) -> Path:
+    """Write a dump into `directory`, both for their owner only; return its path."""
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o700)
     path = directory / time.strftime("app-%Y%m%d-%H%M%S.sql.gz")
     unfinished = path.with_suffix(".unfinished")
     print(f"Dumping the database to {path}", flush=True)
     taken_at = now_ms() - LONGEST_PUSH_MS
-    dump = subprocess.Popen([*stack.client("dump"), *OPTIONS, DATABASE], stdout=subprocess.PIPE)
-    assert dump.stdout
-    progress = Progress()
-    with dump, gzip.open(unfinished, "wb", compresslevel=3) as file:
-        file.write(b"-- taken_at: %d\n" % taken_at)
-        while piece := dump.stdout.read(1 << 20):
-            file.write(piece)
-            progress.add(len(piece))
-    progress.end()
-    if dump.returncode:
+    try:
+        with os.fdopen(
+            os.open(unfinished, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb"
+        ) as raw:
+            # Whatever is left of one that was killed has its own rights.
+            os.fchmod(raw.fileno(), 0o600)
+            with gzip.open(raw, "wb", compresslevel=3) as file:
+                file.write(b"-- taken_at: %d\n" % taken_at)
+                dump(stack, database, file)
+            raw.flush()
+            os.fsync(raw.fileno())
+    except BaseException as error:
         unfinished.unlink()
-        sys.exit("The dump failed; nothing was kept.")
+        if isinstance(error, OSError):
+            sys.exit(f"The backup could not be written: {error}. Nothing was kept.")
+        raise
     unfinished.rename(path)
     size = path.stat().st_size / MEGABYTE
     print(
@@ -60,68 +91,186 @@ def backup(stack: Running, directory: Path) -> Path:
     return path
 
 
-def read_point_in_time(path: Path) -> int:
-    """When the dump at `path` was taken, in milliseconds. Ends the process if it is no whole dump."""
+def dump(stack: Running, database: str, file: gzip.GzipFile) -> None:
+    """Write a dump of the database into `file`. Ends the process when it fails."""
+    command = [*stack.client("dump"), *OPTIONS, database]
+    progress = Progress()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        while piece := process.stdout.read(1 << 20):
+            file.write(piece)
+            progress.add(len(piece))
+    progress.end()
+    if process.returncode:
+        sys.exit("The dump failed; nothing was kept.")
+
+
+def check(path: Path) -> int:
+    """Return when the dump at `path` was taken, in milliseconds.
+
+    Ends the process, with nothing changed, when it is no whole dump of `backup`, or of a version whose
+    migrations are not here.
+    """
+    version: bytes | None = None
     try:
         with gzip.open(path) as file:
-            first, last = file.readline(), b""
-            while piece := file.read(1 << 20):
-                last = last[-1000:] + piece
+            first = last = file.readline()
+            for line in file:
+                # MariaDB's dump has a line for each row.
+                if version is None and (found := VERSION.match(last[:100] + line)):
+                    version = found[1]
+                if ELSEWHERE.match(line):
+                    refuse(f"{path} names a database of its own.")
+                last = line
     except (OSError, EOFError) as error:
-        sys.exit(f"{path} cannot be read: {error}. Nothing was changed.")
+        refuse(f"{path} cannot be read: {error}.")
     taken_at = FIRST_LINE.fullmatch(first)
-    if taken_at is None or LAST_LINE not in last[-1000:]:
-        sys.exit(f"{path} is no whole backup of make backup. Nothing was changed.")
+    if taken_at is None or not last.startswith(LAST_LINE) or version is None:
+        refuse(f"{path} is no whole backup of make backup.")
+    script = ScriptDirectory.from_config(Config(toml_file=ROOT / "pyproject.toml"))
+    known = [step.revision for step in script.walk_revisions()]
+    if version.decode() not in known:
+        refuse(
+            f"{path} has the tables of version {version.decode()}, and the newest here is {known[0]}: "
+            "restore it with the release that made it, or a later one."
+        )
     return int(taken_at[1])
 
 
-def restore(stack: Running, path: Path) -> None:
+def refuse(why: str) -> NoReturn:
+    """End the process before anything is touched."""
+    sys.exit(f"{why} Nothing was changed.")
+
+
+def restore(stack: Running, path: Path, database: str = DATABASE) -> None:
     """Put the dump at `path` in the place of the database, and start the services on it."""
-    print(f"Checking {path}", flush=True)
-    lost_after = read_point_in_time(path)
-    print("Stopping the services", flush=True)
-    stack.pause()
-    # A machine's clock may have run ahead in the time that is lost.
-    newest = sql(stack, f"SELECT MAX(last_modified_at) FROM {DATABASE}.users", check=False)
-    lost_until = max(now_ms(), int(newest) if newest.isdigit() else 0)
-    print("Loading the backup", flush=True)
-    sql(stack, f"DROP DATABASE IF EXISTS {DATABASE}; CREATE DATABASE {DATABASE}")
-    load = subprocess.Popen([*stack.client("client"), DATABASE], stdin=subprocess.PIPE)
-    assert load.stdin
-    progress = Progress(path.stat().st_size)
-    with load, path.open("rb") as packed, gzip.open(packed) as file:
-        while piece := file.read(1 << 20):
-            load.stdin.write(piece)
-            progress.add(packed.tell() - progress.done)
-    progress.end()
-    if load.returncode:
-        sys.exit("The backup could not be loaded. The services stay stopped; run it again.")
-    print("Applying migrations that are newer than the backup", flush=True)
-    stack.migrate()
-    sql(
-        stack,
-        f"REPLACE INTO {DATABASE}.restores VALUES ({lost_after}, {lost_until});"
-        f"UPDATE {DATABASE}.sessions SET revoked_at = {now_ms()} WHERE revoked_at IS NULL",
-    )
-    print("Starting the services", flush=True)
-    stack.resume()
+    beside = f"{database}_restored"
+    replaced = f"{database}_replaced_{time.strftime('%Y%m%d_%H%M%S')}"
+    with only_one():
+        print(f"Checking {path}", flush=True)
+        lost_after = check(path)
+        print("Loading it beside the live database", flush=True)
+        # What one that was killed has left.
+        sql(stack, f"DROP DATABASE IF EXISTS {beside}; CREATE DATABASE {beside}")
+        load(stack, path, beside)
+        print("Applying migrations that are newer than the backup", flush=True)
+        sql(stack, f"GRANT ALL ON {beside}.* TO 'migrate'@'%' WITH GRANT OPTION")
+        stack.migrate(beside)
+        if missing := Base.metadata.tables.keys() - tables(stack, beside):
+            refuse(f"The backup lacks the tables {', '.join(sorted(missing))}.")
+        print("Stopping the services", flush=True)
+        try:
+            stack.pause()
+            record(stack, database, beside, lost_after)
+            swap(stack, database, beside, replaced)
+        finally:
+            print("Starting the services", flush=True)
+            stack.resume()
+        sql(
+            stack,
+            f"DROP DATABASE {beside}; REVOKE ALL ON {beside}.* FROM 'migrate'@'%';"
+            f" REVOKE GRANT OPTION ON {beside}.* FROM 'migrate'@'%'",
+        )
     print(
         "Restored. Everybody has to log in again; devices then get all that the backup has.\n"
-        "Next: make logs shows them come."
+        f"What it replaced is kept as the database {replaced}; when nobody needs it: make drop-replaced"
     )
 
 
-def sql(stack: Running, statement: str, *, check: bool = True) -> str:
-    """Run statements as the administrator; return what they print."""
-    command = [*stack.client("client"), "--batch", "--skip-column-names", "-e", statement]
-    done = subprocess.run(command, check=check, stdout=subprocess.PIPE, text=True)
+@contextmanager
+def only_one() -> Iterator[None]:
+    """Let no two restores run at once."""
+    local = Path(".local")
+    local.mkdir(exist_ok=True)
+    with (local / "restore.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            refuse("Another restore is running.")
+        yield
+
+
+def load(stack: Running, path: Path, database: str) -> None:
+    """Run the statements of the dump at `path`. Ends the process when one fails."""
+    progress = Progress(path.stat().st_size)
+    process = subprocess.Popen([*stack.client("client"), database], stdin=subprocess.PIPE)
+    assert process.stdin
+    try:
+        with process, path.open("rb") as packed, gzip.open(packed) as file:
+            while piece := file.read(1 << 20):
+                process.stdin.write(piece)
+                progress.add(packed.tell() - progress.done)
+    except BrokenPipeError:
+        # The client has said why it ended.
+        pass
+    progress.end()
+    if process.returncode:
+        refuse("The backup could not be loaded.")
+
+
+def record(stack: Running, live: str, beside: str, lost_after: int) -> None:
+    """Tell the restored database what the live one loses: ticks, and which sessions ended."""
+    newest = 0
+    if "users" in tables(stack, live):
+        # A machine's clock may have run ahead in the time that is lost.
+        newest = int(sql(stack, f"SELECT COALESCE(MAX(last_modified_at), 0) FROM {live}.users"))
+    now = now_ms()
+    lost_until = max(now, newest)
+    sql(
+        stack,
+        f"START TRANSACTION;"
+        f"REPLACE INTO {beside}.restores (lost_after, lost_until) VALUES ({lost_after}, {lost_until});"
+        # What is answered from now on lies behind the interval.
+        f"UPDATE {beside}.users SET last_modified_at = GREATEST(last_modified_at, {lost_until + 1});"
+        f"UPDATE {beside}.sessions SET revoked_at = {now} WHERE revoked_at IS NULL;"
+        "COMMIT",
+    )
+
+
+def swap(stack: Running, live: str, beside: str, replaced: str) -> None:
+    """Put the tables of `beside` in the place of the live ones, which go to `replaced`, all at once.
+
+    Rights stand with the names of tables, and so stay.
+    """
+    moves = [f"{live}.`{name}` TO {replaced}.`{name}`" for name in tables(stack, live)]
+    moves += [f"{beside}.`{name}` TO {live}.`{name}`" for name in tables(stack, beside)]
+    sql(stack, f"CREATE DATABASE {replaced}; RENAME TABLE {', '.join(moves)}")
+
+
+def drop_replaced(stack: Running, database: str = DATABASE) -> None:
+    """Remove what restores have replaced."""
+    names = sql(stack, rf"SHOW DATABASES LIKE '{database}\_replaced\_%'").split()
+    for name in names:
+        sql(stack, f"DROP DATABASE {name}")
+    print(f"Removed {', '.join(names)}" if names else "No restore has left anything.")
+
+
+def tables(stack: Running, database: str) -> list[str]:
+    """Return the names of the tables of a database."""
+    return sql(
+        stack,
+        f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}'"
+        " AND table_type = 'BASE TABLE' ORDER BY table_name",
+    ).split()
+
+
+def sql(stack: Running, statements: str) -> str:
+    """Run statements as the administrator; return what they print. Ends the process when one fails."""
+    command = [*stack.client("client"), "--batch", "--skip-column-names", "-e", statements]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit("The database refused; it says why above.")
     return done.stdout.strip()
 
 
 if __name__ == "__main__":
     running = find() or sys.exit("No stack is running: make up-native or make up")
-    if sys.argv[1:2] == ["restore"]:
-        name = sys.argv[2] if len(sys.argv) > 2 else ""
-        restore(running, Path(name or sys.exit("Say which: make restore FILE=.local/backups/…")))
-    else:
-        backup(running, Path(".local/backups"))
+    match sys.argv[1:]:
+        case []:
+            backup(running, Path(".local/backups"))
+        case ["restore", name] if name:
+            restore(running, Path(name))
+        case ["drop-replaced"]:
+            drop_replaced(running)
+        case _:
+            sys.exit("Say which: make restore FILE=.local/backups/…")

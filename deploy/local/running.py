@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deploy.local import stack
-from deploy.local.servers import ROOT, program
+from deploy.local.servers import ROOT, program, settings_file
 
 LOCAL = ROOT / ".local"
 SERVICES = stack.SERVICES
@@ -35,8 +35,8 @@ class Running(Protocol):
     def pause(self) -> None:
         """Stop the services."""
 
-    def migrate(self) -> None:
-        """Apply the migrations."""
+    def migrate(self, database: str = stack.DATABASE) -> None:
+        """Apply the migrations to a database."""
 
     def resume(self) -> None:
         """Start the services, with an empty cache."""
@@ -69,8 +69,8 @@ class Native:
     def pause(self) -> None:
         stack.ask(LOCAL, "pause")
 
-    def migrate(self) -> None:
-        stack.ask(LOCAL, "migrate")
+    def migrate(self, database: str = stack.DATABASE) -> None:
+        stack.ask(LOCAL, "migrate", database)
 
     def resume(self) -> None:
         stack.ask(LOCAL, "resume")
@@ -117,8 +117,12 @@ class Compose:
     def pause(self) -> None:
         run(*self.command, "stop", *SERVICES, "purge")
 
-    def migrate(self) -> None:
-        run(*self.command, "run", "--rm", "migrate")
+    def migrate(self, database: str = stack.DATABASE) -> None:
+        password = settings_file(LOCAL / "secrets.env")["MIGRATE_PASSWORD"]
+        url = f"mysql+pymysql://migrate:{password}@mysql/{database}"
+        # By its name alone: everybody on the machine can read arguments.
+        environ = {**os.environ, "DATABASE_URL": url}
+        run(*self.command, "run", "--rm", "--env", "DATABASE_URL", "migrate", environ=environ)
 
     def resume(self) -> None:
         run(*self.command, "restart", "redis")

@@ -138,9 +138,9 @@ class Stack:
         ):
             (self.directory / name).write_text(content)
 
-    def migrate(self) -> None:
-        """Bring the tables and the rights to the present version."""
-        url = self.database.url("migrate", DATABASE)
+    def migrate(self, database: str = DATABASE) -> None:
+        """Bring the tables and the rights of a database to the present version."""
+        url = self.database.url("migrate", database)
         done = subprocess.run(
             [Path(sys.executable).parent / "alembic", "upgrade", "head"],
             cwd=ROOT,
