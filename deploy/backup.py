@@ -6,7 +6,7 @@ puts its tables in the place of the live ones. Killed before that it has changed
 that all is done but the start of the services; run again, it begins anew.
 
 What was synced after the dump is lost by a restore, and devices may have seen it: the restore records
-the interval (API.md, "Pull": they get everything again) and moves every user's clock past it. It ends
+the interval (docs/api.md, "Pull": they get everything again) and moves every user's clock past it. It ends
 all sessions, since which of them were revoked meanwhile is lost too, and empties Redis.
 
 Of a stack (`deploy.local.running`) this needs: `client`, the database's own client and dump programs
