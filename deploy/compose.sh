@@ -1,26 +1,55 @@
 #!/bin/sh
 # `make up`, `make up-monitoring` and `make down`: the stack in Docker, with passwords that are made on the first start.
 set -eu
-secrets=.local/secrets.env
-if [ ! -e "$secrets" ]; then
-    mkdir -p .local
-    (
-        umask 077
-        for name in ROOT MIGRATE AUTH USERS SYNC PURGE REDIS; do
-            echo "${name}_PASSWORD=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')"
-        done >"$secrets"
-    )
-fi
 docker compose version >/dev/null 2>&1 || {
     echo "Docker with its compose plugin is needed; make up-native does without." >&2
     exit 1
 }
-compose="docker compose --env-file $secrets"
+secrets=.local/secrets.env
+mkdir -p .local/tls
+# What containers read from here, they read as users of their own, which a strict umask shuts out.
+chmod a+rx .local/tls
+chmod -R a+rX gateway deploy/monitoring deploy/mysql-users.sh
+
+given=$secrets
+trap 'rm -f "$secrets.new"' EXIT
+if [ ! -e "$secrets" ]; then
+    given=$secrets.new
+    (
+        umask 077
+        for name in ROOT MIGRATE AUTH USERS SYNC PURGE REDIS; do
+            echo "${name}_PASSWORD=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')"
+        done >"$given"
+    )
+fi
+compose="docker compose --env-file $given"
+volume=$($compose config | sed -n 's/^name: *//p')_mysql
+
+# refuse REASON
+refuse() {
+    echo "$1 Put the file back that the database was made with, or delete its data for good: make down; docker volume rm $volume" >&2
+    exit 1
+}
+
 case $1 in
 up)
-    $compose up --detach --build --wait
+    if [ "$given" != "$secrets" ]; then
+        if docker volume inspect "$volume" >/dev/null 2>&1; then
+            refuse "The database has data, but its passwords in $secrets are gone."
+        fi
+        mv "$given" "$secrets"
+        compose="docker compose --env-file $secrets"
+    fi
+    $compose up --detach --build --wait || {
+        # 1045: access denied.
+        ! $compose exec -T mysql sh -c 'MYSQL_PWD="$MIGRATE_PASSWORD" mysql -h 127.0.0.1 -u migrate -e "SELECT 1"' 2>&1 |
+            grep -q 1045 || refuse "The database was made with other passwords than those in $secrets."
+        exit 1
+    }
+    scheme=http
+    ! grep -qs '^GATEWAY_TLS=on' .local/gateway.env || scheme=https
     echo
-    echo "Ready: http://localhost:${PORT:-8080}/v1"
+    echo "Ready: $scheme://localhost:${PORT:-8080}/v1"
     echo "Next: make logs, make admin EMAIL=you@example.com, make scale SERVICE=sync N=3; make down stops it."
     ;;
 monitoring)

@@ -3,9 +3,12 @@
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from typing import Any
 
+#: By IPv6 too where the machine has it. Who runs several instances on one machine gives `--bind`.
+bind = "[::]:8000" if socket.has_dualstack_ipv6() else "0.0.0.0:8000"
 worker_class = "shared.server.Worker"
 #: Bytes of a request line (shared/server.py lets gunicorn go that far).
 limit_request_line = 32 * 1024

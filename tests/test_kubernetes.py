@@ -81,6 +81,133 @@ def test_no_pod_has_more_rights_than_it_needs(manifests: list[Manifest]) -> None
             assert container["resources"]["limits"]["memory"], name
 
 
+def labels(manifests: list[Manifest]) -> dict[str, dict[str, str]]:
+    """The labels of each workload's pods, by its name."""
+    found = {}
+    for manifest in manifests:
+        spec = manifest.get("spec", {})
+        spec = spec.get("jobTemplate", {}).get("spec", spec)
+        if manifest["kind"] in ("Deployment", "Job", "CronJob"):
+            found[manifest["metadata"]["name"]] = spec["template"]["metadata"]["labels"]
+    return found
+
+
+def selects(selector: Manifest, pod: dict[str, str]) -> bool:
+    expressions = selector.get("matchExpressions", [])
+    return all(
+        pod.get(key) == value for key, value in selector.get("matchLabels", {}).items()
+    ) and (
+        all(one["operator"] == "In" and pod.get(one["key"]) in one["values"] for one in expressions)
+    )
+
+
+#: Whoever is not one of our pods.
+OUTSIDE = {"namespace": "ingress"}
+PROMETHEUS = {"namespace": "monitoring"}
+
+
+def allowed(
+    manifests: list[Manifest],
+    direction: str,
+    pod: dict[str, str],
+    peer: dict[str, str],
+    port: int,
+) -> bool:
+    """Whether the policies let `pod` have this traffic with `peer`."""
+    policies = [
+        manifest["spec"]
+        for manifest in manifests
+        if manifest["kind"] == "NetworkPolicy"
+        and direction in manifest["spec"]["policyTypes"]
+        and selects(manifest["spec"]["podSelector"], pod)
+    ]
+    assert policies, f"nothing is denied to {pod}"
+    side = {"Ingress": "from", "Egress": "to"}[direction]
+
+    def is_peer(one: Manifest) -> bool:
+        if "podSelector" in one:
+            return "app" in peer and selects(one["podSelector"], peer)
+        name = one["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+        return peer.get("namespace") == name
+
+    return any(
+        port in [allowed_port["port"] for allowed_port in rule["ports"]]
+        and (side not in rule or any(is_peer(one) for one in rule[side]))
+        for policy in policies
+        for rule in policy.get(direction.lower(), [])
+    )
+
+
+def test_a_pod_talks_to_whom_it_must_and_to_nobody_else(manifests: list[Manifest]) -> None:
+    found = labels(manifests)
+    gateway = found.pop("gateway")
+    for name, pod in found.items():
+        is_service = name in SERVICES
+        assert allowed(manifests, "Egress", pod, OUTSIDE, 3306), name
+        assert allowed(manifests, "Egress", pod, OUTSIDE, 6379) is is_service, name
+        assert allowed(manifests, "Egress", pod, OUTSIDE, 53), name
+        assert allowed(manifests, "Ingress", pod, gateway, 8000) is is_service, name
+        assert allowed(manifests, "Ingress", pod, PROMETHEUS, 8000) is is_service, name
+        assert allowed(manifests, "Egress", gateway, pod, 8000) is is_service, name
+        assert not allowed(manifests, "Ingress", pod, OUTSIDE, 8000), name
+        assert not allowed(manifests, "Egress", pod, OUTSIDE, 443), name
+        for other in found.values():
+            assert not allowed(manifests, "Ingress", pod, other, 8000), name
+    assert allowed(manifests, "Ingress", gateway, OUTSIDE, 8080)
+    assert allowed(manifests, "Ingress", gateway, PROMETHEUS, 8081)
+    assert not allowed(manifests, "Ingress", gateway, OUTSIDE, 8081)
+    assert not allowed(manifests, "Egress", gateway, OUTSIDE, 3306)
+
+
+def test_the_documented_connections_are_enough_for_every_replica(
+    manifests: list[Manifest],
+) -> None:
+    pools = 18  # tests/test_containers.py holds this against the pools.
+    needed = 20
+    for manifest in manifests:
+        if (
+            manifest["kind"] == "HorizontalPodAutoscaler"
+            and manifest["metadata"]["name"] in SERVICES
+        ):
+            # One more of each while a release replaces them.
+            needed += (manifest["spec"]["maxReplicas"] + 1) * 2 * pools
+    overlay = manifests[0]["metadata"]["namespace"]
+    [row] = re.findall(
+        rf"kubernetes/{overlay}` \|.*\| ([\d,]+) \|", (ROOT / "docs/scaling.md").read_text()
+    )
+    assert needed <= int(row.replace(",", "")) < needed * 1.1
+
+
+def test_requests_finish_before_a_pod_is_killed(manifests: list[Manifest]) -> None:
+    graceful = 30
+    for name, pod in pods(manifests).items():
+        if name in SERVICES:
+            command = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+            assert pod["terminationGracePeriodSeconds"] > int(command[-1]) + graceful
+    gateway = pods(manifests)["gateway"]
+    script = gateway["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1]
+    assert "-s quit" in script
+    assert gateway["terminationGracePeriodSeconds"] > sum(
+        map(int, re.findall(r"sleep (\d+)", script))
+    )
+
+
+def test_the_gateway_is_probed_in_plain_http_and_takes_a_certificate(
+    manifests: list[Manifest],
+) -> None:
+    gateway = pods(manifests)["gateway"]
+    [container] = gateway["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert ports[container[probe]["httpGet"]["port"]] == 8081
+    [service] = [
+        m for m in manifests if (m["kind"], m["metadata"]["name"]) == ("Service", "gateway")
+    ]
+    assert [ports[port["targetPort"]] for port in service["spec"]["ports"]] == [8080]
+    [tls] = [volume["secret"] for volume in gateway["volumes"] if volume["name"] == "tls"]
+    assert tls["optional"] is True
+
+
 def test_secrets_are_named_and_never_written_down(manifests: list[Manifest]) -> None:
     assert "Secret" not in {manifest["kind"] for manifest in manifests}
     for pod in pods(manifests).values():
@@ -138,6 +265,16 @@ def test_requests_and_audit_events_are_logged(manifests: list[Manifest]) -> None
         if manifest["kind"] == "ConfigMap" and re.match("settings-", manifest["metadata"]["name"])
     ]
     assert settings["LOG_LEVEL"] == "INFO"
+
+
+def test_the_gateway_listens_by_ipv6_and_ipv4(manifests: list[Manifest]) -> None:
+    [settings] = [
+        manifest["data"]
+        for manifest in manifests
+        if manifest["kind"] == "ConfigMap" and "gateway-settings" in manifest["metadata"]["name"]
+    ]
+    assert settings["GATEWAY_LISTEN"] == "[::]:8080 ipv6only=off"
+    assert settings["GATEWAY_STATUS"] == "[::]:8081 ipv6only=off"
 
 
 def test_the_gateway_gets_every_snippet_and_setting(manifests: list[Manifest]) -> None:

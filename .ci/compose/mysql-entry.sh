@@ -19,4 +19,4 @@ SQL
     wait
 fi
 mkdir -p /var/run/mysqld && ln -sf /tmp/mysql.sock /var/run/mysqld/mysqld.sock
-exec $server
+exec $server "$@"

@@ -116,16 +116,22 @@ class Compose:
         for name in tracked.stdout.split():
             (directory / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, directory / name)
+        # As under a strict umask: users of containers may read what `make up` opens to them.
+        subprocess.run(["chmod", "-R", "go=", directory], check=True)
         (directory / ".local").mkdir()
-        lines = [f"{name}={value}\n" for name, value in NO_LIMITS.items()]
-        (directory / ".local/gateway.env").write_text("".join(lines))
+        self.set_up_gateway()
         (directory / ".local/venv").symlink_to(Path(sys.prefix))
         self.port = processes.free_port()
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self.project = f"test{self.port}"
 
-    def run(self, *command: str) -> str:
-        """Run a command there; return what it prints."""
+    def set_up_gateway(self, **settings: str) -> None:
+        """Write what is to be otherwise than in gateway/gateway.env."""
+        lines = [f"{name}={value}\n" for name, value in (NO_LIMITS | settings).items()]
+        (self.directory / ".local/gateway.env").write_text("".join(lines))
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """Run a command there, which is to succeed or to fail; return what it prints."""
         done = subprocess.run(
             command,
             cwd=self.directory,
@@ -134,12 +140,13 @@ class Compose:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert done.returncode == 0, done.stdout
+        assert (done.returncode != 0) is fails, done.stdout
         return done.stdout
 
-    def make(self, *arguments: str) -> str:
+    def make(self, *arguments: str, fails: bool = False) -> str:
         """Run a target of the Makefile, with no more rebuilding of the virtual environment."""
-        return self.run("make", "--silent", "-o", ".local/venv/.runtime", *arguments)
+        make = ("make", "--silent", "-o", ".local/venv/.runtime")
+        return self.run(*make, *arguments, fails=fails)
 
     def compose(self, *arguments: str) -> str:
         """Run docker compose."""

@@ -5,7 +5,9 @@ Runs with `--backend=compose` alone, since it needs a Docker engine: `make test-
 
 import json
 import os
+import re
 import signal
+import ssl
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -161,3 +163,91 @@ def test_an_administrator_is_made_from_the_command_line(stack: Compose, device: 
 
 def test_the_purge_has_the_rights_that_it_needs(stack: Compose) -> None:
     assert "Purged 0 tasks" in stack.make("purge")
+
+
+def test_the_purge_runs_at_the_start_and_survives_a_failure(stack: Compose) -> None:
+    eventually(lambda: "Purged 0 tasks" in stack.compose("logs", "purge"))
+    stack.compose("stop", "mysql")
+    try:
+        stack.compose("restart", "purge")
+        eventually(lambda: "OperationalError" in stack.compose("logs", "purge"))
+        [purge] = inspect(stack, "purge")
+        assert purge["State"]["Running"]  # type: ignore[index]
+        assert purge["RestartCount"] == 0
+    finally:
+        stack.make("up")
+        stack.compose("restart", "purge")
+
+
+def test_a_health_check_asks_no_proxy(stack: Compose) -> None:
+    for service in (*SERVICES, "gateway"):
+        [container] = inspect(stack, service)
+        how, *test = container["Config"]["Healthcheck"]["Test"]  # type: ignore[index]
+        command = test if how == "CMD" else ["sh", "-c", *test]
+        proxy = ("-e", "http_proxy=http://127.0.0.1:9")
+        stack.compose("exec", "-T", *proxy, service, *command)
+
+
+def test_every_container_has_its_memory_and_the_time_to_finish(stack: Compose) -> None:
+    for service in (*SERVICES, "purge", "gateway", "mysql", "redis"):
+        [container] = inspect(stack, service)
+        assert container["HostConfig"]["Memory"], service  # type: ignore[index]
+    [sync] = inspect(stack, "sync")
+    assert sync["Config"]["StopTimeout"] == 45  # type: ignore[index]
+
+
+def test_the_gateway_tells_of_itself_and_of_its_way_to_each_service(stack: Compose) -> None:
+    def ask(path: str) -> str:
+        return stack.compose("exec", "-T", "gateway", "curl", "-fsS", f"127.0.0.1:8081{path}")
+
+    assert "nginx_connections{" in ask("/metrics")
+    for service in SERVICES:
+        assert "http_requests_total" in ask(f"/through/{service}")
+
+
+def test_migrations_of_a_running_stack_are_those_of_the_checkout(stack: Compose) -> None:
+    """And so are the grants."""
+    script = stack.directory / "deploy/grants.py"
+    text = script.read_text()
+    script.write_text(text + "# The newest.\n")
+    try:
+        last = stack.compose("run", "--rm", "migrate", "tail", "-n1", "deploy/grants.py")
+        assert "# The newest." in last
+    finally:
+        script.write_text(text)
+
+
+def test_tls_may_end_in_the_gateway(stack: Compose) -> None:
+    tls = stack.directory / ".local/tls"
+    # fmt: off
+    stack.run(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        "-keyout", f"{tls}/tls.key", "-out", f"{tls}/tls.crt", "-days", "2", "-subj", "/CN=localhost",
+    )
+    # fmt: on
+    os.chown(tls / "tls.key", 101, 101)
+    stack.set_up_gateway(GATEWAY_TLS="on", GATEWAY_LISTEN="8080 ssl")
+    try:
+        assert f"Ready: https://localhost:{stack.port}/v1" in stack.make("up")
+        url = f"https://127.0.0.1:{stack.port}/healthz"
+        with urlopen(url, context=ssl._create_unverified_context()) as answer:
+            assert answer.status == 200
+    finally:
+        stack.set_up_gateway()
+        stack.make("up")
+
+
+def test_passwords_that_do_not_fit_the_data_are_said_in_a_line(stack: Compose) -> None:
+    secrets = stack.directory / ".local/secrets.env"
+    kept = secrets.read_text()
+    try:
+        secrets.unlink()
+        [line] = stack.make("up", fails=True).splitlines()[:1]
+        assert "its passwords in .local/secrets.env are gone. Put the file back" in line
+        assert not secrets.exists()
+        secrets.write_text(re.sub("=.*", "=wrong", kept))
+        said = stack.make("up", fails=True)
+        assert "made with other passwords than those in .local/secrets.env. Put the" in said
+    finally:
+        secrets.write_text(kept)
+        stack.make("up")

@@ -1,0 +1,133 @@
+"""What the compose file, the images and the manifests have to keep in step with the services."""
+
+import re
+import runpy
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy.engine import make_url
+
+from shared.engines import engine_options, look_up_options
+from tests.conftest import ROOT
+
+SERVICES = ("auth", "users", "sync")
+#: What `make scale` allows for each service.
+MAX_INSTANCES = 16
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, dict[str, Any]]:
+    services: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())[
+        "services"
+    ]
+    return services
+
+
+@pytest.fixture(scope="module")
+def gunicorn() -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROMETHEUS_MULTIPROC_DIR", "none")
+        return runpy.run_path(str(ROOT / "deploy/gunicorn.conf.py"))
+
+
+def seconds(duration: str) -> int:
+    return int(duration.removesuffix("s"))
+
+
+def megabytes(size: str) -> int:
+    return int(size[:-1]) * {"m": 1, "g": 1024}[size[-1]]
+
+
+def connections_of_a_process() -> int:
+    """As many as the pools of a process may open."""
+    url = make_url("mysql+pymysql://sync@host/app")
+    return sum(
+        options["pool_size"] + options["max_overflow"]
+        for options in (engine_options(url), look_up_options(url))
+    )
+
+
+def test_the_database_has_a_connection_for_whatever_may_be_scaled(
+    compose: dict[str, dict[str, Any]],
+) -> None:
+    [option] = compose["mysql"]["command"]
+    allowed = int(option.removeprefix("--max-connections="))
+    processes = [
+        MAX_INSTANCES * compose[name]["environment"]["WEB_CONCURRENCY"] for name in SERVICES
+    ]
+    # Old processes of a service end while its new ones begin.
+    needed = (sum(processes) + max(processes)) * connections_of_a_process()
+    # The purge, migrations, backups, health checks and people need some too.
+    assert needed + 20 <= allowed
+
+
+def test_the_documented_number_of_connections_is_true() -> None:
+    [said] = re.findall(
+        r"(\d+) connections for each process", (ROOT / "docs/scaling.md").read_text()
+    )
+    assert int(said) == connections_of_a_process()
+
+
+def test_nothing_is_killed_before_it_has_finished(
+    compose: dict[str, dict[str, Any]], gunicorn: dict[str, Any]
+) -> None:
+    for name in SERVICES:
+        assert seconds(compose[name]["stop_grace_period"]) > gunicorn["graceful_timeout"], name
+    [waits] = re.findall(
+        r"proxy_read_timeout +(\d+)s", (ROOT / "gateway/snippets/proxy.conf").read_text()
+    )
+    assert seconds(compose["gateway"]["stop_grace_period"]) > int(waits)
+    assert compose["gateway"]["stop_signal"] == "SIGQUIT"
+    assert seconds(compose["mysql"]["stop_grace_period"]) > 10
+
+
+def test_every_container_has_a_limit_of_memory(compose: dict[str, dict[str, Any]]) -> None:
+    assert all(megabytes(service["mem_limit"]) for service in compose.values())
+    # What it keeps in memory of bodies must not be what ends it.
+    [size] = re.findall(r"size=(\w+)", str(compose["gateway"]["tmpfs"]))
+    assert megabytes(size) < megabytes(compose["gateway"]["mem_limit"])
+    [size] = re.findall(r"--maxmemory (\w+)b", compose["redis"]["command"][2])
+    assert megabytes(size) < megabytes(compose["redis"]["mem_limit"])
+
+
+def test_no_container_but_the_databases_has_rights_or_writes_to_its_image(
+    compose: dict[str, dict[str, Any]],
+) -> None:
+    for name, service in compose.items():
+        if name == "mysql":
+            # Its image begins as root, gives its data to its user and becomes that.
+            continue
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        # Grafana keeps a database of its own in its image.
+        assert service.get("read_only") or name == "grafana", name
+
+
+def test_only_the_gateway_is_published_to_others(compose: dict[str, dict[str, Any]]) -> None:
+    published = {name: service["ports"] for name, service in compose.items() if "ports" in service}
+    assert published.keys() == {"gateway", "prometheus", "grafana"}
+    for name in ("prometheus", "grafana"):
+        assert all(port.startswith("127.0.0.1:") for port in published[name])
+    [port] = published["gateway"]
+    assert port["host_ip"] == "${ADDRESS:-127.0.0.1}"
+    assert port["target"] == 8080
+
+
+def test_every_image_is_built_by_way_of_the_proxy_that_is_set(
+    compose: dict[str, dict[str, Any]],
+) -> None:
+    for name, service in compose.items():
+        if "build" in service:
+            arguments = service["build"]["args"]
+            assert {"http_proxy", "https_proxy", "no_proxy"} <= arguments.keys(), name
+            assert not any(arguments[key] for key in ("http_proxy", "https_proxy", "no_proxy"))
+
+
+def test_files_of_an_image_are_readable_whatever_the_umask_of_the_checkout() -> None:
+    copies = re.findall(r"^COPY (.*)", (ROOT / "deploy/Dockerfile").read_text(), re.MULTILINE)
+    # From the context itself only what is opened to everybody, and what root alone reads.
+    assert [copy for copy in copies if not copy.startswith("--from=")] == [
+        "requirements-stack.txt .",
+        ". /source",
+    ]
