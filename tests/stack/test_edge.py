@@ -5,13 +5,30 @@ The doors are the gateway, the services themselves behind it, and `make run`.
 
 import http.client
 import json
+import re
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
+import jwt
 import orjson
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
+from deploy.openapi import describe
 from tests.api import Device, new_email
 from tests.servers.stacks import Embedded, Server, Stack
 from tests.stack.http_api import HttpApi
@@ -311,3 +328,84 @@ def test_an_account_needs_no_content_type_and_no_host(door: Door) -> None:
     body = json.dumps({"email": new_email(), "password": "correct horse battery"}).encode()
     head = f"POST /v1/auth/register HTTP/1.0\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     assert door.ask(head, body)[0] == 201
+
+
+@pytest.fixture
+def gateway(doors: list[Door]) -> Door:
+    if doors[0].name != "gateway":
+        pytest.skip("tests/test_openapi.py asks the application itself")
+    return doors[0]
+
+
+OPERATIONS = [(path, method) for path, calls in describe()["paths"].items() for method in calls]
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_whatever_is_asked_from_outside_is_answered_as_described(
+    gateway: Door, server: Server, path: str, method: str
+) -> None:
+    operation = schemathesis.openapi.from_dict(describe())[path][method]
+    url = f"http://127.0.0.1:{gateway.port}"
+    api = HttpApi(server.url)
+    token = api.register().token
+    for mode in GenerationMode:
+
+        @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def ask(case: Any) -> None:
+            nonlocal token
+            answer = case.call(base_url=url, headers={"Authorization": f"Bearer {token}"})
+            case.validate_response(
+                answer,
+                checks=[
+                    not_a_server_error,
+                    status_code_conformance,
+                    content_type_conformance,
+                    response_schema_conformance,
+                ],
+            )
+            if answer.status_code == 401 or method == "delete":
+                token = api.register().token
+
+        # A path without parameters has nothing to get wrong.
+        with suppress(Unsatisfiable):
+            ask()
+
+
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=300),
+    st.sampled_from(["\ud800", "\0", 2**70, -1, 1e308, "x" * 5_000, [], {}, ["access"], {"a": []}]),
+)
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_a_signed_token_with_odd_claims_is_401_or_as_good_as_any(
+    gateway: Door, device: Device, environ: dict[str, str], path: str, method: str
+) -> None:
+    private_key = Path(environ["JWT_PRIVATE_KEY_FILE"]).read_text()
+    genuine = jwt.decode(device.token, options={"verify_signature": False})
+    header = jwt.get_unverified_header(device.token)
+    changes = st.dictionaries(st.sampled_from([*genuine, "crit", "role"]), ODD, max_size=4)
+
+    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(changes, st.sets(st.sampled_from(list(genuine)), max_size=2))
+    def ask(changed: dict[str, Any], missing: set[str]) -> None:
+        claims = {k: v for k, v in (genuine | changed).items() if k not in missing}
+        payload = json.dumps(claims).encode()
+        token = jwt.PyJWS().encode(payload, private_key, "EdDSA", {"kid": header["kid"]})
+        target = re.sub("{\\w+}", "an-id", path)
+        head = (
+            f"{method.upper()} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+            f"Authorization: Bearer {token}\r\n\r\n{{}}"
+        )
+        status, headers, text = gateway.ask(head.encode())
+        assert status < 500, text
+        if status >= 400:
+            assert headers["content-type"] == "application/problem+json"
+            assert orjson.loads(text)["status"] == status
+
+    ask()
