@@ -37,8 +37,8 @@ logconfig_dict = {
     "disable_existing_loggers": False,
     "formatters": {
         "json": {
-            "class": "pythonjsonlogger.orjson.OrjsonFormatter",
-            "format": "%(levelname)s %(name)s %(message)s",
+            "()": "pythonjsonlogger.orjson.OrjsonFormatter",
+            "fmt": "%(levelname)s %(name)s %(message)s",
             "rename_fields": {"levelname": "level", "name": "service", "message": "event"},
             "timestamp": "time",
         }

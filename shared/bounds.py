@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from flask import Flask, Response, current_app, request
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import BadRequest
 
-from shared.problems import NotFound, RateLimited, TooLarge, Unavailable, UnsupportedEncoding
+from shared.problems import (
+    NoHttp,
+    NotFound,
+    RateLimited,
+    TooLarge,
+    Unavailable,
+    UnsupportedEncoding,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -96,7 +102,7 @@ def hold_place_of(user_id: str) -> None:
 def read_body() -> bytes:
     """The request body; a large one has its turn, until its answer is ready.
 
-    Raises `Unavailable`; `TooLarge` and `BadRequest` for a faulty one in chunks.
+    Raises `Unavailable`; `TooLarge` and `NoHttp` for a faulty one in chunks.
     """
     length = request.content_length
     if length is None and "Transfer-Encoding" in request.headers:
@@ -110,7 +116,7 @@ def read_body() -> bytes:
         if len(body) == request.max_content_length and request.environ["wsgi.input"].read(1):
             raise TooLarge
     except ParseException as error:
-        raise BadRequest("The chunks of the request body are malformed.") from error
+        raise NoHttp("The chunks of the request body are malformed.") from error
     return body
 
 

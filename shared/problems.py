@@ -92,6 +92,13 @@ class Problem(Exception):
         self.headers: dict[str, str] = {}
 
 
+class NoHttp(Problem):
+    """What came is no request."""
+
+    status, code = 400, "invalid_request"
+    detail = "This is no request that HTTP allows."
+
+
 class InvalidJson(Problem):
     """The body cannot be read as a JSON object."""
 
@@ -181,11 +188,12 @@ class Unavailable(Problem):
         self.headers["Retry-After"] = "2"
 
 
-#: What routing and body reading raise by themselves.
-HTTP_CODES = {
-    400: "invalid_request",
-    404: "not_found",
-    405: "method_not_allowed",
+#: What routing and body reading raise by themselves: code and detail.
+HTTP_ERRORS = {
+    400: (NoHttp.code, NoHttp.detail),
+    404: (NotFound.code, "There is nothing at this path."),
+    405: ("method_not_allowed", "The call has no such method."),
+    413: (TooLarge.code, TooLarge.detail),
 }
 
 
@@ -252,10 +260,9 @@ def init_app(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def on_http_exception(error: HTTPException) -> Response:
         status = error.code or 500
-        if status == TooLarge.status:
-            return to_response(TooLarge())
-        problem = Problem(error.description)
-        problem.status, problem.code = status, HTTP_CODES.get(status, problem.code)
+        problem = NoHttp() if status < 500 else Problem()
+        problem.status = status
+        problem.code, problem.detail = HTTP_ERRORS.get(status, (problem.code, problem.detail))
         allow = dict(error.get_headers()).get("Allow")
         if allow:
             problem.headers["Allow"] = allow

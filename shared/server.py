@@ -11,7 +11,7 @@ import orjson
 from gunicorn.http import errors, message
 from gunicorn.workers.gthread import ThreadWorker
 
-from shared.problems import Problem, body_of
+from shared.problems import NoHttp, Problem, body_of
 
 #: A migration sync travels in the URL. gunicorn allows no more than 8,190 bytes, whatever its setting.
 LONGEST_REQUEST_LINE = 32 * 1024
@@ -22,13 +22,6 @@ message.MAX_REQUEST_LINE = LONGEST_REQUEST_LINE
 DRAIN_BYTES, DRAIN_S = 72 * 2**20, 10
 #: How long a client that was answered, and sends nothing more, may take to close its end.
 LINGER_S = 1
-
-
-class NoHttp(Problem):
-    """What came is no request that HTTP allows."""
-
-    status, code = 400, "invalid_request"
-    detail = "This is no request that HTTP allows."
 
 
 #: What else gunicorn refuses, by its exceptions.

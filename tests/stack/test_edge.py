@@ -174,6 +174,20 @@ def test_a_path_has_one_spelling(doors: list[Door], path: str) -> None:
         door.refuses(head.encode(), 400 if "%00" in path and door.name == "gateway" else 404)
 
 
+def test_what_was_no_request_is_logged_by_its_id_and_without_who_sent_it(server: Server) -> None:
+    if not isinstance(server, Stack):
+        pytest.skip("make run logs for people")
+    service = server.services["auth"]
+    status, headers, _ = Door("auth", service.port).ask(b"secret nonsense\r\n\r\n")
+    assert status == 400
+    (line,) = [x for x in service.log.read_text().splitlines() if headers["x-request-id"] in x]
+    event = json.loads(line)
+    assert (event["level"], event["event"], event["status"]) == ("WARNING", "no_http", 400)
+    assert event.keys() >= {"time", "cause"}
+    assert "secret" not in line
+    assert "127.0.0.1" not in line
+
+
 def test_a_query_is_no_part_of_the_path(doors: list[Door]) -> None:
     for query in ("?", "?a=/b//c", "?%2F=%00", "?|x|?", "?/v1/sync"):
         doors[0].refuses(f"GET /v1/sync{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), 401)
