@@ -1,6 +1,7 @@
 """Wire forms that two services share, and the reader of JSON bodies."""
 
 import json
+import re
 import unicodedata
 from typing import Any
 
@@ -11,10 +12,16 @@ from werkzeug.routing import BaseConverter
 from shared.bounds import read_body
 from shared.models import User
 from shared.now import rfc3339
-from shared.problems import Fault, InvalidJson
+from shared.problems import Fault, InvalidJson, TooLarge
 
 NAME_LENGTH = 255
 EMAIL_LENGTH = 255
+#: Twice as many as the records of the largest push. One takes up to a hundred times its two bytes.
+MOST_CONTAINERS = 2**20
+#: More quotation marks than this are no text either; they are gone over one by one.
+MOST_QUOTES = 2**24
+#: To the end of the body when it is not closed: whatever is sent is gone over once.
+STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 ID_PATTERN = r"[A-Za-z0-9_.-]{1,36}"
 
 
@@ -126,9 +133,11 @@ def user_json(user: User) -> dict[str, Any]:
 def read_json(*, optional: bool = False) -> dict[str, Any]:
     """The request body as an object, whatever its Content-Type; `{}` for an empty `optional` one.
 
-    Raises `InvalidJson`, and as `read_body` does.
+    Raises `InvalidJson`, `TooLarge` for a bomb, and as `read_body` does.
     """
     body = read_body()
+    if is_bomb(body):
+        raise TooLarge("The request body has too many lists and objects.")
     if optional and not body.strip():
         return {}
     try:
@@ -139,6 +148,21 @@ def read_json(*, optional: bool = False) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidJson
     return value
+
+
+def is_bomb(body: bytes) -> bool:
+    """Whether there are more lists and objects in `body` than memory should be spent on.
+
+    Brackets in texts do not count, but are counted first, since that is quick.
+    """
+    return brackets(body) > MOST_CONTAINERS and (
+        body.count(b'"') > MOST_QUOTES or brackets(STRING.sub(b"", body)) > MOST_CONTAINERS
+    )
+
+
+def brackets(body: bytes) -> int:
+    """How many open."""
+    return body.count(b"[") + body.count(b"{")
 
 
 def _lenient(body: bytes) -> Any:

@@ -15,7 +15,7 @@ import services.sync
 import services.users
 from shared import bounds, problems
 from shared.schemas import read_json
-from tests.api import Api, Device, assert_problem
+from tests.api import Api, Device, assert_problem, project
 
 
 class Held:
@@ -154,3 +154,23 @@ def test_a_compressed_body_is_unsupported(device: Device, encoding: str) -> None
         "/sync", {}, token=device.token, headers={"Content-Encoding": "Identity"}
     )
     assert plain.status_code == 200
+
+
+def test_a_body_of_empty_lists_is_not_unpacked_and_brackets_in_texts_are_no_lists(
+    device: Device,
+) -> None:
+    half = 2**19
+    bombs = [
+        b'{"changes": [' + b"[]," * 2 * half + b"[]]}",
+        b"[" * 2**21,
+        b"[" * 2**21 + b'\\"' * 2**20,
+        b'{"a":' * 2**21,
+        b'{"\\\\":' + b'[{"":' * half + b"[" * half,
+    ]
+    for bomb in bombs:
+        assert_problem(device.api.post("/sync", bomb, token=device.token), 413, "too_large")
+    text = '[{\\"' * half
+    pushed = project(description=text)
+    for body in ({"projects": {"created": [pushed]}}, {"a": {}, "x": text}):
+        answer = device.api.post("/sync", body, token=device.token)
+        assert answer.status_code in (200, 422)
