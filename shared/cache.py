@@ -77,9 +77,9 @@ def get(key: str) -> bytes | None:
     return value or None
 
 
-def put(key: str, value: bytes, seconds: int) -> None:
-    """Hold `value` under `key` for `seconds`."""
-    _attempt(lambda redis: redis.set(key, value, ex=seconds))
+def put(key: str, value: bytes, seconds: int) -> bool:
+    """Hold `value` under `key` for `seconds`; return whether that was done."""
+    return bool(_attempt(lambda redis: redis.set(key, value, ex=seconds)))
 
 
 def drop(key: str) -> None:
@@ -87,9 +87,9 @@ def drop(key: str) -> None:
     _attempt(lambda redis: redis.delete(key))
 
 
-def profile_key(user_id: str, version: int) -> str:
-    """Where the copy of a profile is, in this version of it (`users.updated_at`)."""
-    return f"profile:{user_id}:{version}"
+def profile_key(user_id: str) -> str:
+    """Return where the copy of a profile is, whatever its version: so it can be dropped."""
+    return f"profile:{user_id}"
 
 
 def state() -> str:

@@ -10,9 +10,9 @@ from shared.accounts import LastAdmin, is_last_admin, touch, write_email
 from shared.db import db, transaction
 from shared.models import User
 from shared.passwords import hash_password
-from shared.problems import Problem, Unauthorized
+from shared.problems import Fault, Faults, InvalidRequest, Problem, Unauthorized
 from shared.schemas import user_json
-from shared.sessions import Caller, end_sessions
+from shared.sessions import Caller, end_sessions, find_caller
 
 log = logging.getLogger("audit")
 
@@ -27,30 +27,40 @@ class WrongPassword(Problem):
 
 
 def read_profile(caller: Caller) -> bytes:
-    """The `user` object of the caller, as JSON.
+    """Return the `user` object of the caller, as JSON.
 
-    A copy in Redis is found by its version, which comes from the database: it is never stale.
+    The copy in Redis begins with its version, and is used while that is the database's.
     """
-    key = cache.profile_key(caller.user_id, caller.profile_version)
-    profile = cache.get(key)
-    if profile is None:
-        profile = orjson.dumps(user_json(_read(caller)))
-        cache.put(key, profile, PROFILE_SECONDS)
+    key, version = cache.profile_key(caller.user_id), b"%d " % caller.profile_version
+    copy = cache.get(key)
+    if copy and copy.startswith(version):
+        return copy.removeprefix(version)
+    profile = orjson.dumps(user_json(_read(caller)))
+    if cache.put(key, version + profile, PROFILE_SECONDS):
+        # Whoever changed or deleted the account meanwhile dropped the copy before it was there.
+        now = find_caller(caller.user_id, caller.session_id)
+        if now is None or now.profile_version != caller.profile_version:
+            cache.drop(key)
     return profile
 
 
 def change_profile(caller: Caller, changes: dict[str, Any]) -> User:
     """Set `name` and `email`, as far as given. A new e-mail needs `current_password`.
 
-    Raises `WrongPassword`, `TooManyAttempts`, `EmailTaken`.
+    Raises `WrongPassword`, `TooManyAttempts`, `EmailTaken`, or `InvalidRequest` without a password.
     """
     changes = dict(changes)
-    password = changes.pop("current_password", "")
+    password = changes.pop("current_password", None)
     user = _read(caller)
     new_email = changes.get("email", user.email) != user.email
     if new_email:
+        if password is None:
+            faults = Faults()
+            faults.add("currentPassword", Fault("Required to change the e-mail.", "required"))
+            raise InvalidRequest(faults)
         _confirm(caller, user, password)
     user = _change(caller, user.password if new_email else None, changes)
+    cache.drop(cache.profile_key(user.id))
     if new_email:
         log.info("email_changed")
     return user
@@ -64,6 +74,7 @@ def change_password(caller: Caller, current_password: str, new_password: str) ->
     user = _read(caller)
     _confirm(caller, user, current_password)
     ended = _set_password(caller, user.password, hash_password(new_password))
+    cache.drop(cache.profile_key(user.id))
     log.info("password_changed", extra={"sessions": ended})
 
 
@@ -72,7 +83,7 @@ def delete_account(caller: Caller, password: str) -> None:
     user = _read(caller)
     _confirm(caller, user, password)
     _delete(caller, user.password)
-    cache.drop(cache.profile_key(caller.user_id, caller.profile_version))
+    cache.drop(cache.profile_key(user.id))
     log.info("account_deleted")
 
 

@@ -63,6 +63,7 @@ def change_user(user_id: str, changes: dict[str, Any]) -> User:
     Raises `NotFound`, `EmailTaken`, `LastAdmin`.
     """
     user = _change(user_id, changes)
+    cache.drop(cache.profile_key(user_id))
     log.info("account_changed_by_admin", extra={"target_id": user_id, "fields": sorted(changes)})
     return user
 
@@ -85,18 +86,17 @@ def _change(user_id: str, changes: dict[str, Any]) -> User:
 
 def delete_user(user_id: str) -> None:
     """Delete an account with all its data. Raises `NotFound`, `LastAdmin`."""
-    version = _delete(user_id)
-    cache.drop(cache.profile_key(user_id, version))
+    _delete(user_id)
+    cache.drop(cache.profile_key(user_id))
     log.info("account_deleted_by_admin", extra={"target_id": user_id})
 
 
 @transaction
-def _delete(user_id: str) -> int:
+def _delete(user_id: str) -> None:
     user = _lock(user_id)
     if is_last_admin(user):
         raise LastAdmin
     db.session.delete(user)
-    return user.updated_at
 
 
 def _lock(user_id: str) -> User:
@@ -111,6 +111,7 @@ def appoint(email: str) -> bool:
     user_id = _appoint(email)
     if user_id is None:
         return False
+    cache.drop(cache.profile_key(user_id))
     log.info("administrator_appointed", extra={"target_id": user_id})
     return True
 

@@ -26,9 +26,15 @@ def test_a_name_can_be_set_and_taken_away(device: Device, clock: Clock) -> None:
 
 def test_a_new_email_needs_the_password(device: Device) -> None:
     email = new_email()
-    for wrong in ({}, {"currentPassword": "wrong password"}):
-        refused = device.api.patch("/users/me", {"email": email, **wrong}, token=device.token)
-        assert_problem(refused, 403, "wrong_password")
+    for sent, status, code in (
+        ({}, 422, "invalid_request"),
+        ({"currentPassword": "wrong password"}, 403, "wrong_password"),
+        ({"currentPassword": ""}, 403, "wrong_password"),
+    ):
+        refused = device.api.patch("/users/me", {"email": email, **sent}, token=device.token)
+        problem = assert_problem(refused, status, code)
+        if status == 422:
+            assert problem["errorCodes"] == {"currentPassword": ["required"]}
     body = {"email": email.upper(), "currentPassword": PASSWORD}
     assert device.api.patch("/users/me", body, token=device.token).json["email"] == email
     assert device.api.login(email).user_id == device.user_id
