@@ -5,7 +5,7 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from argon2.low_level import Type
+from argon2.low_level import ARGON2_VERSION, Type
 from flask import Flask, current_app
 from marshmallow import ValidationError
 from sqlalchemy import select
@@ -43,7 +43,12 @@ class Hashing:
             parallelism=config["ARGON2_LANES"],
             type=Type.ID,
         )
-        self.in_use = {parameters(self.hasher.hash(""))}
+        lanes, memory, passes = (
+            config["ARGON2_LANES"],
+            self.hasher.memory_cost,
+            self.hasher.time_cost,
+        )
+        self.in_use = {f"$argon2id$v={ARGON2_VERSION}$m={memory},t={passes},p={lanes}"}
         self.sampled = False
         self.turns = BoundedSemaphore(config["HASHES_AT_ONCE"])
 
