@@ -136,7 +136,8 @@ def init_app(app: Flask) -> None:
 
 def is_well_formed(claims: dict[str, Any], audience: str) -> bool:
     """Return whether every claim is there and of the kind that we mint (docs/api.md, "Signing")."""
-    ids = [claims.get(name) for name in ("sub", "sid", "jti")]
+    # Without a type, flask-jwt-extended takes a token for an access token.
+    ids = [claims.get(name) for name in ("sub", "sid", "jti", "type")]
     times = [claims.get(name) for name in ("iat", "nbf", "exp")]
     return (
         all(isinstance(id_, str) and CLAIMED_ID.fullmatch(id_) for id_ in ids)

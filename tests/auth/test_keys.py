@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -12,6 +14,7 @@ import services.sync
 import services.users
 from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS
 from deploy.local import embedded
+from shared import tokens
 from tests.api import Api, assert_problem
 from tests.conftest import ROOT
 
@@ -74,6 +77,31 @@ def test_a_repeat_across_a_rotation_gets_a_token_that_works(
     after = start(keys)
     again = after.post("/auth/refresh", token=device.tokens["refreshToken"]).json
     assert after.post("/auth/refresh", token=again["refreshToken"]).status_code == 200
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_removed_keys_tokens_do_not_come_back_by_a_race(
+    application: object, keys: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    running = start(keys)
+    device = running.register()
+    verify = tokens.verify
+
+    def overtaken(token: str, kinds: tuple[str, ...], **kwargs: Any) -> Any:
+        """Replace the file, and let another request read it, while this one verifies."""
+        monkeypatch.undo()
+        claims = verify(token, kinds, **kwargs) if moment == "before" else None
+        rotate(keys / "other")
+        (keys / "other" / PUBLIC_KEYS).replace(keys / PUBLIC_KEYS)
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(running.get, "/users/me", token=device.token).result()
+        assert_problem(other, 401, "unauthorized")
+        return claims or verify(token, kinds, **kwargs)
+
+    monkeypatch.setattr(tokens, "verify", overtaken)
+    running.get("/users/me", token=device.token)
+    for path in ("/users/me", "/auth/sessions", "/sync"):
+        assert_problem(running.get(path, token=device.token), 401, "unauthorized")
 
 
 def test_users_and_sync_run_without_the_private_key(

@@ -238,7 +238,7 @@ def test_a_confirmation_that_is_refused_for_another_reason_is_no_failure(device:
         assert_problem(refused, 409, "email_taken")
 
 
-@pytest.mark.parametrize("ahead_s", [10, 3600, 365 * 86400])
+@pytest.mark.parametrize("ahead_s", [3, 10, 3600, 365 * 86400])
 def test_a_clock_that_was_ahead_locks_no_longer_than_the_window(
     api: Api, clock: Clock, ahead_s: float
 ) -> None:
@@ -250,7 +250,7 @@ def test_a_clock_that_was_ahead_locks_no_longer_than_the_window(
     clock.reset()
     for locked in (attempt(api, device.email, PASSWORD), confirm(device, "a guess", "deletion")):
         assert int(locked.headers.get("Retry-After", 0)) <= WINDOW_S
-    clock.advance(seconds=WINDOW_S + 1)
+    clock.advance(seconds=WINDOW_S + 6)
     assert attempt(api, device.email, PASSWORD).status_code == 200
     device.tokens |= api.post("/auth/refresh", token=device.tokens["refreshToken"]).json
     assert confirm(device, PASSWORD, "deletion").status_code == 204
