@@ -1,4 +1,4 @@
-"""The copy of a profile in Redis, which holds a name and an e-mail (docs/design.md, "Redis")."""
+"""The copy of a profile in Redis, which holds a name and an e-mail (docs/accounts.md, "Revocation")."""
 
 from collections.abc import Iterator
 from typing import Any
