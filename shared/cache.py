@@ -42,6 +42,7 @@ class Cache:
             scheme + rest,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
+            socket_keepalive=True,
             retry=Retry(NoBackoff(), 0),
         )
 
@@ -55,9 +56,18 @@ class Cache:
             return command(self.redis)
         except (RedisError, RedisClusterException) as error:
             self.paused_until = time.monotonic() + PAUSE_S
+            self.drop_connections()
             metrics.CACHE_FAILURES.inc()
             log.warning("cache_failed", extra={"cause": type(error).__name__})
             return None
+
+    def drop_connections(self) -> None:
+        """Close what is not in use: it may lead to a server that hangs, loads, or only reads by now.
+
+        A cluster's client finds its masters by itself.
+        """
+        if "redis" in vars(self) and isinstance(self.redis, Redis):
+            self.redis.connection_pool.disconnect(inuse_connections=False)
 
 
 def init_app(app: Flask) -> None:
