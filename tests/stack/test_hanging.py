@@ -3,10 +3,11 @@
 import http.client
 import os
 import signal
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from tests.servers.proxy import Proxy
 from tests.stack.http_api import HttpApi
 from tests.stack.load import eventually
 
-REQUESTS = 20
+#: As many as a process has threads, and as many again.
+THREADS, MORE = 8, 16
+#: So many of one user wait for the database at least; the others are refused at once.
+WAITING = 4
 
 
 @dataclass
@@ -96,21 +100,29 @@ def stopped(database: MariaDB) -> Iterator[None]:
 
 
 def assert_lives_meanwhile(
-    sync: Sync, waiting: list[Future[Any]], pool: ThreadPoolExecutor
-) -> None:
-    """The process says that it lives while every thread that it has for requests waits."""
+    sync: Sync, pool: ThreadPoolExecutor, request: Callable[[], Any]
+) -> list[Any]:
+    """The process says that it lives while requests wait; returns their answers."""
+    first = [pool.submit(request) for _ in range(THREADS)]
+    # Whatever held them, one that ended would let the answers of all the others come too.
     for _ in range(3):
         assert sync.get("/healthz") == 200
-        assert not all(future.done() for future in waiting)
+    assert sum(not future.done() for future in first) >= WAITING
+    more = [pool.submit(request) for _ in range(MORE)]
+    assert sync.get("/healthz") == 200
+    assert sum(not future.done() for future in first) >= WAITING
+    return [future.result() for future in first + more]
 
 
-def test_a_process_lives_while_the_database_hangs_and_serves_when_it_goes_on(sync: Sync) -> None:
+def test_a_process_lives_while_the_database_hangs_and_serves_when_it_goes_on(
+    sync: Sync, api: Api
+) -> None:
     assert sync.device.pull_raw(1).status_code == 200
-    with ThreadPoolExecutor(REQUESTS) as pool:
+    # Of many users: one alone never holds all threads.
+    users = cycle([replace(api.register(), api=sync.device.api) for _ in range(THREADS)])
+    with ThreadPoolExecutor(THREADS + MORE) as pool:
         with stopped(sync.database):
-            waiting = [pool.submit(sync.device.pull_raw, 1) for _ in range(REQUESTS)]
-            assert_lives_meanwhile(sync, waiting, pool)
-            answers = [future.result() for future in waiting]
+            answers = assert_lives_meanwhile(sync, pool, lambda: next(users).pull_raw(1))
             assert {answer.status_code for answer in answers} <= {429, 503}
             assert 503 in {answer.status_code for answer in answers}
             assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
@@ -120,24 +132,22 @@ def test_a_process_lives_while_the_database_hangs_and_serves_when_it_goes_on(syn
 
 
 def test_a_process_lives_while_pushes_wait_for_a_row_and_refuses_them_in_time(sync: Sync) -> None:
-    def push(_: int) -> Any:
+    def push() -> Any:
         return sync.device.push_raw(changes(projects={"created": [project()]}))
 
     with (
-        ThreadPoolExecutor(REQUESTS) as pool,
+        ThreadPoolExecutor(THREADS + MORE) as pool,
         sync.database.root() as root,
         root.cursor() as cursor,
     ):
         cursor.execute("BEGIN")
         cursor.execute("SELECT 1 FROM app.users WHERE id = %s FOR UPDATE", (sync.device.user_id,))
-        waiting = [pool.submit(push, n) for n in range(REQUESTS)]
-        assert_lives_meanwhile(sync, waiting, pool)
+        answers = {answer.status_code for answer in assert_lives_meanwhile(sync, pool, push)}
         # The row is still held.
-        answers = {future.result().status_code for future in waiting}
         assert answers <= {429, 503}
         assert 503 in answers
         cursor.execute("ROLLBACK")
-    assert push(0).status_code == 200
+    assert push().status_code == 200
 
 
 def read_all(port: int, device: Device) -> bytes:
