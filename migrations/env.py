@@ -1,9 +1,11 @@
 """How Alembic reaches the database: `DATABASE_URL`, without the services' limits of time."""
 
 import os
+import sys
 
 from alembic import context
 from alembic.operations import ops
+from environs import ValidationError
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import make_url
 
@@ -12,6 +14,7 @@ import shared.models  # noqa: F401 - declares the tables
 from shared.db import Base
 from shared.engines import is_sqlite, job_options, limit_waits, prepare
 from shared.models.columns import ID
+from shared.urls import check_database_url
 
 #: A change of a table waits for the transactions that use it, and all that come later wait behind it.
 TABLE_LOCK_S = 10
@@ -61,6 +64,11 @@ def wait_for_turn(connection):
     connection.rollback()
 
 
+try:
+    check_database_url(os.environ.get("DATABASE_URL", ""))
+except ValidationError as error:
+    context.config.print_stdout("The migrations cannot start. DATABASE_URL: %s", error)
+    sys.exit(3)
 url = make_url(os.environ["DATABASE_URL"])
 engine = create_engine(url, **job_options(url))
 prepare(engine)

@@ -2,20 +2,16 @@
 
 import logging
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from environs import Env, ValidationError, validate
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+
+from shared.urls import check_database_url, check_redis_url
 
 #: What a body may have (docs/api.md, "Conventions"); a push has a limit of its own.
 MAX_BODY_BYTES = 64 * 1024
-
-#: Requests that a process works on at a time: two fewer than its threads (deploy/gunicorn.conf.py).
-AT_ONCE = 6
 
 
 #: OWASP's minimum for Argon2id: 19 MiB, two passes.
@@ -35,20 +31,6 @@ def load_passwords(env: Env) -> dict[str, Any]:
     }
 
 
-def database_url(value: str) -> None:
-    """Refuse what names no database."""
-    try:
-        make_url(value)
-    except ArgumentError as error:
-        raise ValidationError("Not a URL of SQLAlchemy.") from error
-
-
-def redis_url(value: str) -> None:
-    """Refuse what names no Redis; empty is none."""
-    if value and not re.match(r"rediss?(\+cluster)?://", value):
-        raise ValidationError("Must begin with redis://, rediss:// or the same with +cluster.")
-
-
 def readable(path: Path) -> None:
     """Refuse a file that cannot be read."""
     if not os.access(path, os.R_OK) or not path.is_file():
@@ -59,7 +41,7 @@ def load(service_settings: Callable[[Env], dict[str, Any]]) -> dict[str, Any]:
     """Read all settings; raise one `EnvValidationError` that names every missing or wrong one."""
     env = Env(eager=False)
     settings = {
-        "DATABASE_URL": env.str("DATABASE_URL", validate=database_url),
+        "DATABASE_URL": env.str("DATABASE_URL", validate=check_database_url),
         "JWT_AUDIENCE": env.str("JWT_AUDIENCE", "watermelondb-backend"),
         "JWT_ISSUER": env.str("JWT_ISSUER", "watermelondb-backend"),
         "JWT_PUBLIC_KEYS_FILE": env.path("JWT_PUBLIC_KEYS_FILE", validate=readable),
@@ -67,7 +49,7 @@ def load(service_settings: Callable[[Env], dict[str, Any]]) -> dict[str, Any]:
         "LOG_SQL": env.bool("LOG_SQL", False),
         "LOG_TEXT": env.bool("LOG_TEXT", False),
         "MAX_CONTENT_LENGTH": MAX_BODY_BYTES,
-        "REDIS_URL": env.str("REDIS_URL", "", validate=redis_url),
+        "REDIS_URL": env.str("REDIS_URL", "", validate=check_redis_url),
         "SENTRY_DSN": env.str("SENTRY_DSN", ""),
         "SLOW_SQL_MS": env.int("SLOW_SQL_MS", 1000, validate=validate.Range(min=0)),
         "TRACES_URL": env.str("TRACES_URL", ""),

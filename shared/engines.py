@@ -11,9 +11,11 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError
 
 from shared import db_errors, metrics
-from shared.config import AT_ONCE
 
 log = logging.getLogger(__name__)
+
+#: Requests that a process works on at a time: two fewer than its threads (deploy/gunicorn.conf.py).
+AT_ONCE = 6
 
 # Seconds. What one request waits at most adds up to less than the gateway's 120: 2 for its turn, 15
 # for its session (an answer, a new connection, an answer), 11 for a connection, TRANSACTION_S, and

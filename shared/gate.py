@@ -10,7 +10,7 @@ from threading import Condition
 from flask import Flask, g, request
 
 from shared import metrics
-from shared.config import AT_ONCE
+from shared.engines import AT_ONCE
 from shared.problems import Unavailable
 
 #: Seconds without a beginning or an end of any request after which they count as stuck.
