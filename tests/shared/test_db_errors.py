@@ -5,8 +5,8 @@ import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pymysql
 import pytest
@@ -93,16 +93,14 @@ def embedded_file(tmp_path: Path, application: object) -> Path:
     return tmp_path / "app.db"
 
 
-def attempt(path: Path, *statements: str, **pragmas: Any) -> str | None:
+def attempt(path: Path, *statements: str) -> str | None:
     """What goes wrong with statements on a file of SQLite, by meaning."""
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
-        for statement in statements:
-            connection.execute(statement)
+        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+            for statement in statements:
+                connection.execute(statement)
     except sqlite3.Error as error:
         return db_errors.meaning(error)
-    finally:
-        connection.close()
     return "nothing"
 
 
