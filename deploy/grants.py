@@ -13,9 +13,12 @@ from shared.engines import job_options
 from shared.tables import synced_tables
 
 #: What a guarded request asks of a session.
-SESSION = "SELECT (id, user_id, revoked_at, expires_at)"
+SESSION = "SELECT (id, user_id, revoked_at, expires_at, began_at_tick)"
 #: What it asks of an account, and the user's clock.
-ACCOUNT = "SELECT (id, role, is_active, updated_at, last_modified_at), UPDATE (last_modified_at)"
+ACCOUNT = (
+    "SELECT (id, role, is_active, updated_at, last_modified_at, purged_until),"
+    " UPDATE (last_modified_at)"
+)
 
 
 def rights() -> dict[str, dict[str, str]]:
@@ -26,11 +29,13 @@ def rights() -> dict[str, dict[str, str]]:
             "users": "SELECT, INSERT, UPDATE",
             "sessions": "SELECT, INSERT, UPDATE",
             "login_failures": "SELECT, INSERT, UPDATE, DELETE",
+            "restores": "SELECT",
         },
         "users": {
             "users": "SELECT, INSERT, UPDATE, DELETE",
             "sessions": "SELECT, UPDATE",
             "login_failures": "SELECT, INSERT, UPDATE, DELETE",
+            "restores": "SELECT",
             **dict.fromkeys(tables, "SELECT"),
         },
         "sync": {
@@ -40,7 +45,7 @@ def rights() -> dict[str, dict[str, str]]:
             **dict.fromkeys(tables, "SELECT, INSERT, UPDATE"),
         },
         "purge": {
-            "users": "SELECT (id, last_modified_at), UPDATE (last_modified_at)",
+            "users": "SELECT (id, last_modified_at, purged_until), UPDATE (last_modified_at, purged_until)",
             "sessions": "SELECT (id, expires_at), DELETE",
             "login_failures": "SELECT (email_hash, first_failed_at), DELETE",
             **dict.fromkeys(tables, "SELECT, DELETE"),

@@ -121,7 +121,22 @@ SCHEMAS: dict[str, Json] = {
             "columns": array(exactly(table=TEXT, columns=array(TEXT))),
         },
     },
-    "Pushed": exactly(timestamp=TICK, upToDate=FLAG, resolved=IDS_BY_TABLE, repaired=IDS_BY_TABLE),
+    "Pushed": exactly(
+        timestamp=TICK,
+        upToDate=FLAG,
+        resolved=IDS_BY_TABLE,
+        repaired=IDS_BY_TABLE,
+        ignored={
+            "description": "Columns that the tables have not, at most 50 of each.",
+            "type": "object",
+            "additionalProperties": array(TEXT),
+        },
+        refused=IDS_BY_TABLE,
+        refusedReasons={
+            "type": "object",
+            "additionalProperties": {"type": "object", "additionalProperties": TEXT},
+        },
+    ),
 }
 
 #: Parameters of sync, as the query has them and as a body may.

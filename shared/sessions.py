@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 
 from shared.db import affected, look_up
-from shared.models import Session, User
+from shared.models import Restore, Session, User
 from shared.now import now_ms
 
 
@@ -20,11 +20,21 @@ class Caller:
     profile_version: int
     #: The user's sync clock, as it stood when the request began.
     clock: int
+    #: The same when the session began, 0 where that is not known.
+    began_at_tick: int = 0
+    #: Whether the clock stands in an interval that a restore lost.
+    clock_is_lost: bool = False
 
 
 #: Built once, since every request runs it.
 FIND_CALLER = (
-    select(User.role, User.updated_at, User.last_modified_at)
+    select(
+        User.role,
+        User.updated_at,
+        User.last_modified_at,
+        func.coalesce(Session.began_at_tick, 0),
+        exists().where(Restore.has_lost(User.last_modified_at)),
+    )
     .join(Session, Session.user_id == User.id)
     .where(
         User.id == bindparam("user_id"),

@@ -26,7 +26,12 @@ class ModelDevice:
         default_factory=lambda: {"projects": set(), "tasks": set()}
     )
     last_pulled_at: int = 0
+    last_pushed_at: int = 0
     complaints: list[str] = field(default_factory=list)
+    #: Whether the app's `pushChanges` passes `lastPulledAt` on; some do not.
+    tells_last_pulled_at: bool = True
+    #: Pushes whose request is still under way: who sent them, changes, and `last_pulled_at`.
+    late: list[tuple[Device, Any, Any]] = field(default_factory=list)
 
     # --- what the app does
 
@@ -34,17 +39,24 @@ class ModelDevice:
         self.records[table][record["id"]] = record | {"_status": "created", "_changed": ""}
 
     def update(self, table: str, id_: str, values: Record) -> None:
+        """Every column that gets another value is tracked, of a created record too (`_setRaw`)."""
         record = self.records[table][id_]
-        record |= values
+        # `prepareUpdate` touches it, in every model that has the field.
+        values = values | {"updated_at": record["updated_at"] + 1}
+        changed = [column for column in record["_changed"].split(",") if column]
+        changed += [c for c in values if record[c] != values[c] and c not in changed]
+        record |= values | {"_changed": ",".join(changed)}
         if record["_status"] != "created":
-            changed = [c for c in record["_changed"].split(",") if c]
-            record["_changed"] = ",".join(changed + [c for c in values if c not in changed])
             record["_status"] = "updated"
 
     def delete(self, table: str, id_: str) -> None:
-        record = self.records[table].pop(id_)
-        if record["_status"] != "created":
-            self.deleted[table].add(id_)
+        """`markAsDeleted`, which keeps the id to be pushed, of a created record too."""
+        del self.records[table][id_]
+        self.deleted[table].add(id_)
+
+    def login(self) -> None:
+        """Begin another session; what is on the device stays."""
+        self.api = self.api.another()
 
     # --- synchronize()
 
@@ -53,6 +65,8 @@ class ModelDevice:
         assert response.status_code == 200, response.text
         answer = response.json
         for table, change in answer["changes"].items():
+            if answer.get("experimentalStrategy") == "replacement":
+                self._replace(table, change)
             self._apply(table, change)
         self.last_pulled_at = answer["timestamp"]
 
@@ -78,6 +92,13 @@ class ModelDevice:
                 self.complaints.append(f"updated {table}#{raw['id']} is not there")
                 records[raw["id"]] = raw | {"_status": "synced", "_changed": ""}
 
+    def _replace(self, table: str, change: dict[str, list[Any]]) -> None:
+        kept = {raw["id"] for raw in change["created"] + change["updated"]}
+        self.deleted[table] &= kept
+        for id_, record in list(self.records[table].items()):
+            if id_ not in kept and record["_status"] != "created":
+                del self.records[table][id_]
+
     def _resolve(self, local: Record, remote: Record) -> None:
         changed = local["_changed"].split(",")
         for column, value in remote.items():
@@ -95,17 +116,22 @@ class ModelDevice:
         }
 
     def push(self, *, lose: str = "") -> None:
-        """Push what is unsynced; `lose` the request or the answer, or let the request come twice."""
+        """Push what is unsynced.
+
+        `lose` the request or the answer, let the request come twice, or `late`: between the pull and
+        the push of this device's next sync.
+        """
         changes = self.local_changes()
         if not any(rows for change in changes.values() for rows in change.values()):
             return
-        if lose == "request":
+        since = self.last_pulled_at if self.tells_last_pulled_at else "null"
+        if lose == "late":
+            self.late.append((self.api, changes, since))
+        if lose in ("request", "late"):
             raise NetworkFailure
-        response = self.api.push_raw(changes, last_pulled_at=self.last_pulled_at)
-        assert response.status_code == 200, response.text
+        self._send(self.api, changes, since)
         if lose == "twice":
-            again = self.api.push_raw(changes, last_pulled_at=self.last_pulled_at)
-            assert again.status_code == 200, again.text
+            self._send(self.api, changes, since)
         if lose == "answer":
             raise NetworkFailure
         for table, change in changes.items():
@@ -114,8 +140,15 @@ class ModelDevice:
                     self.records[table][sent["id"]] |= {"_status": "synced", "_changed": ""}
             self.deleted[table] -= set(change["deleted"])
 
+    def _send(self, session: Device, changes: Any, since: Any) -> None:
+        response = session.push_raw(changes, last_pulled_at=since)
+        assert response.status_code == 200, response.text
+        self.last_pushed_at = response.json["timestamp"]
+
     def sync(self, *, lose: str = "") -> None:
         self.pull()
+        while self.late:
+            self._send(*self.late.pop(0))
         self.push(lose=lose)
 
     def rows(self) -> dict[str, dict[str, Record]]:

@@ -74,6 +74,7 @@ OPEN_SESSION = insert(Session).from_select(
         "created_at",
         "last_used_at",
         "expires_at",
+        "began_at_tick",
     ),
     select(
         bindparam("session_id", type_=String),
@@ -83,6 +84,8 @@ OPEN_SESSION = insert(Session).from_select(
         bindparam("now", type_=BigInteger),
         bindparam("now", type_=BigInteger),
         bindparam("expires_at", type_=BigInteger),
+        # An INSERT reads what is committed now, and waits for a push that is under way.
+        User.last_modified_at,
     ).where(User.id == bindparam("user"), User.password == bindparam("hash"), User.is_active),
 )
 

@@ -15,6 +15,7 @@ def load(env: Env) -> dict[str, Any]:
         "MAX_PUSH_BYTES": env.int(
             "MAX_PUSH_BYTES", 64 * 2**20, validate=validate.Range(min=MAX_BODY_BYTES)
         ),
+        "MAX_PUSH_RECORDS": env.int("MAX_PUSH_RECORDS", 500_000, validate=validate.Range(min=1)),
         "TOMBSTONE_DAYS": env.int("TOMBSTONE_DAYS", 90, validate=validate.Range(min=1)),
         "SYNC_CONFLICTS": env.str("SYNC_CONFLICTS", "merge", validate=validate.OneOf(CONFLICTS)),
     }

@@ -1,13 +1,13 @@
 """Where the next page of a pull begins (docs/api.md, "Pull")."""
 
 import hashlib
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 
 import orjson
 
 from services.sync.schemas import LATEST, SAFE_ID
-from services.sync.selection import Mode, PullRequest
+from services.sync.selection import Mode, PullRequest, Scope
 from shared.problems import Problem
 from shared.tables import synced_tables
 
@@ -24,26 +24,32 @@ class Cursor:
     """After the row `id` ("": from the first one) of `table`, in a pull that was begun at `timestamp`."""
 
     timestamp: int
-    mode: Mode
+    scope: Scope
     table: str
     id: str
 
 
 def write(cursor: Cursor, pull: PullRequest, limit: int) -> str:
     """The text that brings this cursor back."""
-    fields = (cursor.timestamp, cursor.mode, cursor.table, cursor.id, _seal(pull, limit))
+    scope = cursor.scope
+    place = (cursor.timestamp, scope.mode, scope.dead_after, cursor.table, cursor.id)
+    fields = (*place, _seal(pull, limit))
     return urlsafe_b64encode(orjson.dumps(fields)).decode()
 
 
 def read(text: object, pull: PullRequest, limit: int) -> Cursor:
     """The cursor of `text`. Raises `InvalidCursor`."""
     try:
-        timestamp, mode, table, id_, seal = orjson.loads(urlsafe_b64decode(str(text)))
-        cursor = Cursor(int(timestamp), Mode(mode), str(table), str(id_))
+        timestamp, mode, dead, table, id_, seal = orjson.loads(
+            b64decode(str(text), b"-_", validate=True)
+        )
+        scope = Scope(Mode(mode), None if dead is None else int(dead))
+        cursor = Cursor(int(timestamp), scope, str(table), str(id_))
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidCursor from error
     is_possible = (
         0 <= cursor.timestamp <= LATEST
+        and 0 <= (scope.dead_after or 0) <= LATEST
         and (cursor.id == "" or SAFE_ID.fullmatch(cursor.id))
         and table in [known.name for known in synced_tables()]
     )

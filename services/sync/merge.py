@@ -1,5 +1,6 @@
 """What a push does to one record: the table of docs/api.md, "Push", as code. Pure rules, no I/O."""
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ class Action(Enum):
     INSERT = "insert"
     UPDATE = "write the columns that the record has"
     MERGE = "write the columns that the device changed"
+    AMEND = "write the columns that the device changed since it made the row"
     REVIVE = "make it live again"
     BURY = "make it a tombstone"
     KEEP = "leave it as it is"
@@ -64,13 +66,46 @@ def is_conflict(has: Known, operation: Operation) -> bool:
     return has is Known.UNSEEN
 
 
-def written_values(action: Action, changed: object, values: dict[str, Any]) -> dict[str, Any]:
-    """Which of the `values` of a record, by column, are written.
+def is_repeat(row: Mapping[str, Any], session_id: str, last_pulled_at: int) -> bool:
+    """Whether a `created` record that meets the live, unseen `row` repeats a push already applied.
 
-    `changed` is the record's `_changed`, where WatermelonDB names the columns that the device
-    changed ("name,updated_at"): in a conflict they alone are written, so that the edits of two
-    devices to different columns both stand.
+    So it is when the session made the row after its last pull. A row that was there at the last pull
+    has reached the device since: that record is an edit like any other.
     """
-    if action is Action.MERGE and isinstance(changed, str) and changed:
-        return {name: values[name] for name in changed.split(",") if name in values}
-    return values
+    return bool(row["created_by"] == session_id and row["created_at_ms"] > last_pulled_at)
+
+
+def repeat_action(row: Mapping[str, Any]) -> Action:
+    """What a repeat does to `row`: it may add edits while nothing else has touched the row.
+
+    What earlier repeats wrote does not count, since their answers may have been lost as well. An edit
+    that came as `updated` does: the device has had its answer, and this repeat is a late one.
+    """
+    untouched = row["updated_at_ms"] in (row["created_at_ms"], row["repeated_at_ms"])
+    return Action.AMEND if untouched else Action.KEEP
+
+
+def changed_values(changed: object, values: dict[str, Any]) -> dict[str, Any]:
+    """Those of the `values` of a record whose columns its `_changed` names ("name,updated_at").
+
+    A record without `_changed` says nothing about its columns: all of them may have changed.
+    """
+    if not isinstance(changed, str):
+        return values
+    # Looked for, not split: the text is the client's, and as long as it likes.
+    listed = f",{changed},"
+    return {name: value for name, value in values.items() if f",{name}," in listed}
+
+
+def merged_values(
+    operation: Operation, changed: object, values: dict[str, Any], *, has_pulled: bool
+) -> dict[str, Any]:
+    """Which of the `values` of a record in conflict are written, by column.
+
+    Only those that it names as changed, so that the edits of two devices to different columns both
+    stand; all of them when it names none. But a `created` record that names none was not edited
+    since it was made: when the device `has_pulled` the row meanwhile, it has nothing to add.
+    """
+    if changed == "" and not (operation == "created" and has_pulled):
+        return values
+    return changed_values(changed, values)

@@ -4,29 +4,33 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, exists, select
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, exists, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from services.sync import clock
+from shared import db_errors
 from shared.db import affected, db, transaction
-from shared.models import LoginFailures, Session
+from shared.models import LoginFailures, Session, User
 from shared.now import DAY_MS, now_ms
+from shared.problems import Unauthorized
 from shared.tables import SyncedTable, synced_tables
 
 log = logging.getLogger(__name__)
 
-#: Tombstones outlive the retention by a day: no machine whose clock is a little behind may still
-#: count on one that is gone.
-MARGIN_MS = DAY_MS
 #: Rows of one transaction. Short ones, since a push of the same user waits for it.
 BATCH = 500
 
 
 def purge(tombstone_days: int) -> dict[str, int]:
-    """Remove everything that is old enough, in small transactions; return rows by table."""
+    """Remove everything that is old enough, in small transactions; return rows by table.
+
+    What is too old by this machine's clock is a matter of tidiness alone: each user's row says up to
+    which tick tombstones are gone, and pull goes by that.
+    """
     now = now_ms()
     purged = {
-        table.name: _purge_tombstones(table, now - tombstone_days * DAY_MS - MARGIN_MS)
+        table.name: _purge_tombstones(table, now - tombstone_days * DAY_MS)
         # Children first: an owner stays as long as a row points to it.
         for table in reversed(synced_tables())
     }
@@ -46,17 +50,35 @@ def _purge_tombstones(table: SyncedTable, before: int) -> int:
             pointer = child.sql.c[child.parent[1]]
             old = and_(old, ~exists().where(child.sql.c.user_id == c.user_id, pointer == c.id))
     total = 0
-    while found := _find(select(c.user_id, c.id).where(old)):
-        for user_id in {owner for owner, _ in found}:
-            ids = [id_ for owner, id_ in found if owner == user_id]
-            total += _purge_user(table, user_id, and_(c.id.in_(ids), old))
+    held: set[str] = set()
+    query = select(c.user_id, c.id, c.updated_at_ms)
+    while found := _find(query.where(old, c.user_id.not_in(held))):
+        for user_id in {row.user_id for row in found}:
+            rows = [row for row in found if row.user_id == user_id]
+            condition = and_(c.id.in_([row.id for row in rows]), old)
+            try:
+                total += _purge_user(table, user_id, condition, max(r.updated_at_ms for r in rows))
+            except Unauthorized:
+                # The account was deleted meanwhile, and its rows with it.
+                continue
+            except DBAPIError as error:
+                if db_errors.why_unavailable(error) not in db_errors.ROLLED_BACK:
+                    raise
+                # Somebody holds the user's clock for long. There is a next time.
+                log.warning("purge_skipped", extra={"user_id": user_id})
+                held.add(user_id)
     return total
 
 
 @transaction
-def _purge_user(table: SyncedTable, user_id: str, condition: ColumnElement[bool]) -> int:
+def _purge_user(
+    table: SyncedTable, user_id: str, condition: ColumnElement[bool], until: int
+) -> int:
     # No push of this user may come to rely on a tombstone while it goes.
     clock.lock(user_id)
+    db.session.execute(
+        update(User).where(User.id == user_id, User.purged_until < until).values(purged_until=until)
+    )
     return affected(delete(table.sql).where(table.of(user_id), condition))
 
 

@@ -2,26 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from itertools import islice
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, bindparam, select, update
-
-from services.sync import clock, merge
+from services.sync import clock, merge, rows
 from services.sync.merge import Action, Known, Operation
 from services.sync.repair import repair_record
-from services.sync.schemas import SAFE_ID, Changes
+from services.sync.rows import Row
+from services.sync.schemas import MOST_NAMES, OPERATIONS, SAFE_ID, Changes
 from shared import metrics
-from shared.db import chunks, db, transaction
-from shared.json_rows import read_rows, write_rows
-from shared.problems import Problem
+from shared.db import CHUNK, transaction
+from shared.problems import Problem, readable
 from shared.tables import SyncedTable, Value, synced_tables
 
-#: The operations that carry records.
-NAMING: tuple[Operation, ...] = ("created", "updated")
-
-Row = dict[str, Any]
-Ids = dict[str, list[str]]
+#: Names by table: of ids, or of columns.
+Names = dict[str, list[str]]
 
 
 class SyncConflict(Problem):
@@ -37,8 +32,10 @@ class Pushed:
 
     timestamp: int
     up_to_date: bool
-    resolved: Ids
-    repaired: Ids
+    resolved: Names
+    repaired: Names
+    #: Columns that the records have and the tables have not.
+    ignored: Names
     with_unknown_columns: int
 
     def to_wire(self) -> dict[str, Any]:
@@ -48,55 +45,58 @@ class Pushed:
             "upToDate": self.up_to_date,
             "resolved": self.resolved,
             "repaired": self.repaired,
+            "ignored": self.ignored,
+            # Nothing is refused as long as a user pushes rows of their own alone.
+            "refused": {},
+            "refusedReasons": {},
         }
-
-
-@dataclass
-class Draft:
-    """One named record: the row as it will be, and whether it has to be written."""
-
-    row: Row
-    write: bool
-    #: Whether the row is brought into being by this push.
-    is_new: bool = False
-    #: Whether the device has seen the row at its present tick, and so will not pull it unasked.
-    seen: bool = True
-
-
-@dataclass
-class Plan:
-    """What a push does to one table."""
-
-    table: SyncedTable
-    #: Named records that end with a row, by id.
-    drafts: dict[str, Draft] = field(default_factory=dict)
-    #: Rows that only become tombstones.
-    buried: set[str] = field(default_factory=set)
-    #: Tombstones for owners that the server never had.
-    strangers: set[str] = field(default_factory=set)
-    #: Whether a row lives once the push is applied, for every row looked at.
-    lives: dict[str, bool] = field(default_factory=dict)
-    #: Owners that live before the push, as a row of theirs does.
-    living_owners: set[Value] = field(default_factory=set)
-    #: Rows that lived before the push and no longer do.
-    died: set[str] = field(default_factory=set)
-    conflicts: list[str] = field(default_factory=list)
-    resolved: list[str] = field(default_factory=list)
-    repaired: list[str] = field(default_factory=list)
-    #: Records that name columns which the table has not.
-    with_unknown_columns: int = 0
-    #: Whether rows change that the push does not name, and whether named ones end otherwise.
-    unnamed: bool = False
-    altered: bool = False
 
 
 @dataclass(frozen=True)
 class Push:
-    """Who pushes, and from what state of knowledge."""
+    """Who pushes, from what state of knowledge, and at which tick."""
 
     user_id: str
     session_id: str
     last_pulled_at: int
+    tick: int
+
+
+@dataclass(slots=True)
+class Draft:
+    """One named record: the row as it will be, and whether it has to be written."""
+
+    row: Row
+    action: Action
+    write: bool
+    #: Whether the device has seen the row at its present tick, and so will not pull it unasked.
+    seen: bool
+    #: Whether the row lived before.
+    lived: bool
+
+
+@dataclass
+class Applied:
+    """What a push has done to one table."""
+
+    table: SyncedTable
+    #: Whether a row lives now, for at most `CHUNK` of those looked at: an ordinary push need not ask.
+    lives: dict[str, bool] = field(default_factory=dict)
+    has_written: bool = False
+    #: Whether rows that lived before the push no longer do.
+    has_buried: bool = False
+    conflicts: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+    #: Names of columns that the table has not; a set that keeps its order.
+    ignored: dict[str, None] = field(default_factory=dict)
+    with_unknown_columns: int = 0
+    #: Whether rows changed that the push does not name, or named ones ended otherwise.
+    differs: bool = False
+
+    def remember(self, id_: str, lives: bool) -> None:
+        """Note whether a row lives now."""
+        if len(self.lives) < CHUNK or id_ in self.lives:
+            self.lives[id_] = lives
 
 
 def push_changes(
@@ -111,7 +111,7 @@ def push_changes(
     `last_pulled_at` is in milliseconds, 0 when the device has seen nothing. Values that cannot be
     stored are repaired. Raises `SyncConflict` when `conflicts` is `reject` and there are any.
     """
-    pushed = _push(Push(user_id, session_id, last_pulled_at), changes, conflicts == "reject")
+    pushed = _push(user_id, session_id, changes, last_pulled_at, conflicts == "reject")
     _count(changes, pushed)
     return pushed
 
@@ -127,203 +127,197 @@ def _count(changes: Changes, pushed: Pushed) -> None:
 
 
 @transaction
-def _push(push: Push, changes: Changes, reject: bool) -> Pushed:
-    present = clock.lock(push.user_id)
-    plans: dict[str, Plan] = {}
+def _push(
+    user_id: str, session_id: str, changes: Changes, last_pulled_at: int, reject: bool
+) -> Pushed:
+    present = clock.lock(user_id)
+    push = Push(user_id, session_id, last_pulled_at, clock.next_tick(present))
+    done: dict[str, Applied] = {}
     for table in synced_tables():
-        plan = plans[table.name] = Plan(table)
-        if table.name in changes:
-            _draft(push, plan, changes[table.name])
-        if table.parent:
-            _follow_owners(push, plan, plans[table.parent[0]])
-    found = {name: plan.conflicts for name, plan in plans.items() if plan.conflicts}
-    if reject and found:
-        raise SyncConflict(conflicts=found)
+        applied = done[table.name] = Applied(table)
+        owners = done[table.parent[0]] if table.parent else None
+        entries = _entries(changes.get(table.name, {}))
+        while some := list(islice(entries, CHUNK)):
+            _apply(push, applied, owners, some)
+        if owners and owners.has_buried:
+            _bury_orphans(push, applied, owners)
+    resolved = {name: table.conflicts for name, table in done.items() if table.conflicts}
+    if reject and resolved:
+        raise SyncConflict(conflicts=resolved)
 
-    tick = clock.next_tick(present)
-    written = [_write(push, plan, tick) for plan in plans.values()]
-    if any(written):
-        clock.move(push.user_id, tick)
-    stored_as_sent = not any(p.resolved or p.repaired or p.altered for p in plans.values())
+    has_written = any(table.has_written for table in done.values())
+    if has_written:
+        clock.move(user_id, push.tick)
     return Pushed(
-        timestamp=tick if any(written) else present,
-        up_to_date=(
-            present == push.last_pulled_at
-            and stored_as_sent
-            and not any(p.unnamed for p in plans.values())
-        ),
-        resolved={name: plan.resolved for name, plan in plans.items() if plan.resolved},
-        repaired={name: plan.repaired for name, plan in plans.items() if plan.repaired},
-        with_unknown_columns=sum(plan.with_unknown_columns for plan in plans.values()),
+        timestamp=push.tick if has_written else present,
+        up_to_date=present == last_pulled_at
+        and not any(t.conflicts or t.repaired or t.differs for t in done.values()),
+        resolved=resolved,
+        repaired={name: table.repaired for name, table in done.items() if table.repaired},
+        ignored={name: list(table.ignored) for name, table in done.items() if table.ignored},
+        with_unknown_columns=sum(table.with_unknown_columns for table in done.values()),
     )
 
 
-def _draft(push: Push, plan: Plan, change: dict[Operation, list[Any]]) -> None:
-    """Decide each named record by itself."""
-    table = plan.table
-    records: dict[str, tuple[Operation, dict[str, Any]]] = {}
-    for operation in NAMING:
-        records |= {record["id"]: (operation, record) for record in change.get(operation, [])}
-    deleted = change.get("deleted", [])
-    rows = _load(push, table, [*records, *deleted])
-    plan.lives = {id_: not row["is_deleted"] for id_, row in rows.items()}
-    if table.parent_column:
-        plan.living_owners = {
-            row[table.parent_column] for row in rows.values() if not row["is_deleted"]
-        }
-    for id_ in deleted:
-        has = _known(push, rows.get(id_))
-        if merge.is_conflict(has, "deleted"):
-            plan.conflicts.append(id_)
-            plan.resolved.append(id_)
-        if merge.RULES[has, "deleted"] is Action.BURY:
-            plan.buried.add(id_)
-    for id_, (operation, record) in records.items():
-        _draft_record(push, plan, operation, record, rows.get(id_))
-    for id_ in plan.buried:
-        plan.lives[id_] = False
-    plan.died |= plan.buried
+def _entries(change: dict[Operation, list[Any]]) -> Iterator[tuple[Operation, str, Any]]:
+    """Yield what a push names in one table: the operation, the id, and the record, if there is one."""
+    for operation in OPERATIONS:
+        for entry in change.get(operation, ()):
+            if operation == "deleted":
+                yield operation, entry, None
+            else:
+                yield operation, entry["id"], entry
 
 
-def _draft_record(
-    push: Push, plan: Plan, operation: Operation, record: dict[str, Any], row: Row | None
+def _apply(
+    push: Push,
+    applied: Applied,
+    owners: Applied | None,
+    entries: list[tuple[Operation, str, Any]],
 ) -> None:
-    table, id_ = plan.table, record["id"]
-    plan.with_unknown_columns += not record.keys() <= table.known_names
+    """Decide and write some entries of one table, whose owners are written already."""
+    table = applied.table
+    before = rows.load(push.user_id, table, [id_ for _, id_, _ in entries])
+    for id_, row in before.items():
+        applied.remember(id_, not row["is_deleted"])
+    drafts: list[Draft] = []
+    buried: list[str] = []
+    for operation, id_, record in entries:
+        found = before.get(id_)
+        if record is not None:
+            drafts += _draft(push, applied, operation, record, found)
+            continue
+        has = _known(push, found)
+        if merge.is_conflict(has, operation):
+            applied.conflicts.append(id_)
+        if merge.RULES[has, operation] is Action.BURY:
+            buried.append(id_)
+            applied.remember(id_, False)
+    if owners:
+        _follow_owners(push, applied, owners, drafts, before)
+    for draft in drafts:
+        applied.remember(draft.row["id"], not draft.row["is_deleted"])
+    _write(push, applied, drafts)
+    rows.bury(push.user_id, table, buried, push.tick)
+    applied.has_buried = applied.has_buried or bool(buried)
+    applied.has_written = applied.has_written or bool(buried)
+
+
+def _draft(
+    push: Push, applied: Applied, operation: Operation, record: dict[str, Any], row: Row | None
+) -> Iterator[Draft]:
+    """Decide one record by itself; yield nothing when its row stays as it is."""
+    table, id_ = applied.table, record["id"]
+    _note_unknown_columns(applied, record)
     has = _known(push, row)
     action = merge.RULES[has, operation]
-    if (
-        has is Known.UNSEEN
-        and operation == "created"
-        and row is not None
-        and row["created_by"] == push.session_id
-    ):
-        # The same session made this row: a late repeat of a push that was applied already.
-        action = Action.KEEP
-    elif merge.is_conflict(has, operation):
-        plan.conflicts.append(id_)
-        plan.resolved.append(id_)
-    if action is Action.KEEP:
-        if row is not None and not row["is_deleted"]:
-            plan.drafts[id_] = Draft(row, write=False, seen=False)
-        return
-
     values, repaired = repair_record(record, table.columns)
+    changed = record.get("_changed")
+    is_conflict = merge.is_conflict(has, operation)
+    if row is not None and has is Known.UNSEEN:
+        if operation == "created" and merge.is_repeat(row, push.session_id, push.last_pulled_at):
+            action = merge.repeat_action(row)
+            values = merge.changed_values(changed, values)
+            # Edits that are not written are a conflict; a repeat that has none is not.
+            is_conflict = action is Action.KEEP and not values.items() <= row.items()
+        else:
+            has_pulled = row["created_at_ms"] <= push.last_pulled_at
+            values = merge.merged_values(operation, changed, values, has_pulled=has_pulled)
+    if is_conflict:
+        applied.conflicts.append(id_)
+    if action is Action.KEEP:
+        return
     if repaired:
-        plan.repaired.append(id_)
+        applied.repaired.append(id_)
     before = table.empty_row if row is None else row
-    kept = merge.written_values(action, record.get("_changed"), values)
-    after = before | kept | {"is_deleted": False}
+    after = before | values | {"id": id_, "is_deleted": False}
     seen = has in (Known.SEEN, Known.SEEN_TOMBSTONE)
-    plan.drafts[id_] = Draft(
-        after,
-        # A repaired record is written even when the row stays the same: the new tick is what
-        # makes the device pull it and see what the server made of it.
-        write=row is None or after != before or (repaired and seen),
-        is_new=action in (Action.INSERT, Action.REVIVE),
-        seen=seen,
-    )
-    plan.lives[id_] = True
+    # A repaired record is written even when the row stays the same: the new tick is what makes the
+    # device pull it and see what the server made of it.
+    write = row is None or after != row or (repaired and seen)
+    yield Draft(after, action, write, seen, lived=row is not None and not row["is_deleted"])
 
 
-def _follow_owners(push: Push, plan: Plan, owners: Plan) -> None:
-    """Let the rows of a child table follow their owners, as they are once the push is applied."""
-    table, column = plan.table, plan.table.parent_column
+def _note_unknown_columns(applied: Applied, record: dict[str, Any]) -> None:
+    unknown = record.keys() - applied.table.known_names
+    if unknown:
+        applied.with_unknown_columns += 1
+        # In the record's order: of many names the first are kept, the same each time.
+        for name in record if len(applied.ignored) < MOST_NAMES else ():
+            if name in unknown and len(applied.ignored) < MOST_NAMES:
+                applied.ignored[readable(name)] = None
+
+
+def _follow_owners(
+    push: Push, applied: Applied, owners: Applied, drafts: list[Draft], before: dict[str, Row]
+) -> None:
+    """Let drafted rows of a child table live only where their owners do, as the push leaves them."""
+    column = applied.table.parent_column
     assert column is not None  # noqa: S101
-    named = {owner for d in plan.drafts.values() if (owner := _as_id(d.row[column]))}
-    unknown = named - owners.lives.keys()
-    owners.lives |= dict.fromkeys(unknown & plan.living_owners, True)
-    owners.lives |= _find_lives(push, owners.table, sorted(unknown - plan.living_owners))
-    for id_, draft in plan.drafts.items():
-        draft.row[column] = owner = _as_id(draft.row[column])
-        if owner and owner not in owners.lives:
-            owners.strangers.add(owner)
-            owners.unnamed = True
-        if not owner or not owners.lives.get(owner):
-            was_alive = not draft.is_new
+    for draft in drafts:
+        draft.row[column] = _as_id(draft.row[column])
+    named = {draft.row[column] for draft in drafts} - {None}
+    lives = {owner: owners.lives[owner] for owner in named & owners.lives.keys()}
+    if not owners.has_buried:
+        # A live row's owner lives, and need not be looked for.
+        living = {row[column] for row in before.values() if not row["is_deleted"]}
+        lives |= dict.fromkeys(named & living - lives.keys(), True)
+    found = rows.find_lives(push.user_id, owners.table, sorted(named - lives.keys()))
+    for owner, is_alive in found.items():
+        owners.remember(owner, is_alive)
+    lives |= found
+    _bury_strangers(push, owners, sorted(named - lives.keys()))
+    for draft in drafts:
+        if not lives.get(draft.row[column]):
             draft.row["is_deleted"] = True
             # Also when the row was deleted before: the device has it alive, and must be told.
-            draft.write = draft.write or was_alive or draft.seen
-            plan.lives[id_] = False
-            plan.altered = True
-            if was_alive:
-                plan.died.add(id_)
-    for ids in chunks(sorted(owners.died)):
-        orphans = db.session.scalars(
-            select(table.sql.c.id).where(
-                table.of(push.user_id), table.sql.c[column].in_(ids), ~table.sql.c.is_deleted
-            )
-        )
-        # What the push names was decided above, by the owner that it has now.
-        left = set(orphans) - plan.drafts.keys() - plan.buried
-        plan.buried |= left
-        plan.died |= left
-        plan.lives |= dict.fromkeys(left, False)
-        plan.unnamed = plan.unnamed or bool(left)
+            draft.write = draft.write or draft.lived or draft.seen
+            applied.has_buried = applied.has_buried or draft.lived
+            applied.differs = True
 
 
-def _write(push: Push, plan: Plan, tick: int) -> bool:
-    """Write a plan at `tick`; return whether there was anything to write."""
-    table = plan.table
-    stranger = table.empty_row | {"is_deleted": True}
+def _bury_strangers(push: Push, owners: Applied, ids: list[str]) -> None:
+    """Give owners that the server never had a tombstone, so that devices hear that they are not."""
+    table = owners.table
+    nothing: Row = table.empty_row | {"is_deleted": True}
     if table.parent_column:
-        stranger[table.parent_column] = None
-    fresh = [stranger | {"id": id_} for id_ in sorted(plan.strangers)]
-    known: list[Row] = []
-    for id_, draft in plan.drafts.items():
-        if draft.write:
-            (fresh if draft.is_new else known).append(draft.row | {"id": id_})
-    same = {
+        nothing[table.parent_column] = None
+    rows.insert(table, [nothing | {"id": id_} for id_ in ids], _stamp(push))
+    for id_ in ids:
+        owners.remember(id_, False)
+    owners.has_written = owners.has_written or bool(ids)
+    owners.differs = owners.differs or bool(ids)
+
+
+def _bury_orphans(push: Push, applied: Applied, owners: Applied) -> None:
+    """Delete the rows whose owners this push has deleted, once all that it names is written."""
+    for ids in rows.find_orphans(push.user_id, applied.table, owners.table, push.tick):
+        rows.bury(push.user_id, applied.table, ids, push.tick)
+        for id_ in ids:
+            applied.remember(id_, False)
+        applied.has_written = applied.has_buried = applied.differs = True
+
+
+def _write(push: Push, applied: Applied, drafts: list[Draft]) -> None:
+    table, stamp = applied.table, _stamp(push)
+    written = [draft for draft in drafts if draft.write]
+    new = (Action.INSERT, Action.REVIVE)
+    rows.insert(table, [d.row for d in written if d.action in new], stamp)
+    amended = [d.row for d in written if d.action is Action.AMEND]
+    rows.overwrite(table, amended, stamp | {"repeated_at_ms": push.tick})
+    others = [d.row for d in written if d.action not in (*new, Action.AMEND)]
+    rows.overwrite(table, others, stamp)
+    applied.has_written = applied.has_written or bool(written)
+
+
+def _stamp(push: Push) -> Row:
+    """Return the server's columns of what this push brings into being."""
+    return {
         "user_id": push.user_id,
-        "created_at_ms": tick,
-        "updated_at_ms": tick,
+        "created_at_ms": push.tick,
+        "updated_at_ms": push.tick,
         "created_by": push.session_id,
     }
-    columns = ("id", *table.names, "is_deleted")
-    for rows, kept in ((fresh, ()), (known, ("created_at_ms", "created_by"))):
-        if rows:
-            write_rows(db.session.connection(), table.sql, columns, rows, same, kept)
-    for ids in chunks(sorted(plan.buried)):
-        db.session.execute(
-            update(table.sql)
-            .where(table.of(push.user_id), table.sql.c.id.in_(ids))
-            .values(is_deleted=True, updated_at_ms=tick)
-        )
-    return bool(fresh or known or plan.buried)
-
-
-def _load(push: Push, table: SyncedTable, ids: list[str]) -> dict[str, Row]:
-    """The rows of these ids, tombstones included. The held clock keeps them as they are."""
-    return {str(row["id"]): row for row in _read(push, _find_rows(table), ids)}
-
-
-def _find_lives(push: Push, table: SyncedTable, ids: list[str]) -> dict[str, bool]:
-    """Of those of these ids that there are: whether the row lives."""
-    found = _read(push, _find_state(table), ids)
-    return {str(row["id"]): not row["is_deleted"] for row in found}
-
-
-def _read(push: Push, query: Select[Any], ids: list[str]) -> Iterator[Row]:
-    for piece in chunks(ids):
-        values = {"user_id": push.user_id, "ids": piece}
-        yield from read_rows(db.session.connection(), query, values)
-
-
-# Built once, since every push runs them.
-@cache
-def _find_rows(table: SyncedTable) -> Select[Any]:
-    c = table.sql.c
-    return _by_ids(table, *table.record, c.updated_at_ms, c.is_deleted, c.created_by)
-
-
-@cache
-def _find_state(table: SyncedTable) -> Select[Any]:
-    return _by_ids(table, table.sql.c.id, table.sql.c.is_deleted)
-
-
-def _by_ids(table: SyncedTable, *columns: ColumnElement[Any]) -> Select[Any]:
-    wanted = table.sql.c.id.in_(bindparam("ids", expanding=True))
-    return select(*columns).where(table.of(bindparam("user_id")), wanted)
 
 
 def _known(push: Push, row: Row | None) -> Known:

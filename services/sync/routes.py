@@ -1,5 +1,6 @@
 """The calls of docs/api.md, "Sync service"."""
 
+import logging
 from typing import Any
 
 from flask import Blueprint, Response, current_app, g, request
@@ -13,10 +14,11 @@ from services.sync.selection import PullRequest
 from shared import metrics
 from shared.bearer import require_access_token
 from shared.bounds import takes_large_bodies
-from shared.now import DAY_MS
 from shared.schemas import read_json
 from shared.streams import stream
 from shared.tables import synced_tables
+
+log = logging.getLogger(__name__)
 
 bp = Blueprint("sync", __name__, url_prefix="/v1/sync")
 bp.before_request(require_access_token)
@@ -35,15 +37,14 @@ def pull() -> Response | dict[str, Any]:
         parameters.flag("send_created_as_updated"),
         parameters.migration(),
     )
-    retention_ms = current_app.config["TOMBSTONE_DAYS"] * DAY_MS
     limit = parameters.limit()
     text = parameters.get("cursor")
     if limit is None:
         if text is not None:
             raise invalid("limit", "A cursor goes with the limit of its pull.")
-        return stream(pull_changes(request_, retention_ms))
+        return stream(pull_changes(request_))
     position = None if text is None else cursor.read(text, request_, limit)
-    return pull_page(request_, retention_ms, limit, position)
+    return pull_page(request_, limit, position)
 
 
 @bp.post("")
@@ -53,12 +54,18 @@ def push() -> dict[str, Any]:
     """Apply a device's changes: all of them or none."""
     tables = [table.name for table in synced_tables()]
     metrics.PAYLOAD_BYTES.labels("pushed").observe(request.content_length or 0)
-    changes, in_body = load_changes(read_json(), tables)
+    most = current_app.config["MAX_PUSH_RECORDS"]
+    changes, in_body = load_changes(read_json(), tables, most)
     parameters = Parameters(request.args, in_body)
-    return push_changes(
+    pushed = push_changes(
         g.caller.user_id,
         g.caller.session_id,
         changes,
         parameters.last_pulled_at(),
         parameters.choice("conflicts", CONFLICTS, current_app.config["SYNC_CONFLICTS"]),
-    ).to_wire()
+    )
+    if pushed.ignored:
+        # Lines for people are read by those who build the app; elsewhere the metric is enough.
+        level = logging.WARNING if current_app.config["LOG_TEXT"] else logging.DEBUG
+        log.log(level, "columns_ignored", extra={"columns": pushed.ignored})
+    return pushed.to_wire()

@@ -9,8 +9,16 @@ import orjson
 
 from services.sync.merge import Operation
 from services.sync.selection import Migration
-from shared.problems import Fault, Faults, InvalidParameter, InvalidRequest, one_fault
+from shared.problems import (
+    Fault,
+    Faults,
+    InvalidParameter,
+    InvalidRequest,
+    TooLarge,
+    one_fault,
+)
 from shared.schemas import ID_PATTERN, camel
+from shared.tables import synced_tables
 
 #: `{table: {"created": [records], "updated": [records], "deleted": [ids]}}`
 Changes = dict[str, dict[Operation, list[Any]]]
@@ -20,6 +28,10 @@ LONGEST_PAGE = 10_000
 LATEST = 2**62
 OPERATIONS: tuple[Operation, ...] = ("created", "updated", "deleted")
 SAFE_ID = re.compile(ID_PATTERN)
+#: What a migration may name.
+MIGRATED = {"tables", "columns"}
+#: So many names that the server does not know are told of a table.
+MOST_NAMES = 50
 #: What JavaScript makes of "no value yet" in a query string.
 NOTHING_YET = ("", "null", "undefined")
 
@@ -32,11 +44,17 @@ class Parameters:
     body: Mapping[str, Any]
 
     def get(self, name: str) -> Any:
-        """The value of `name`, given as `snake_case`; None when it is in neither place."""
+        """Return the value of `name`, given as `snake_case`; None when it is in neither place.
+
+        Raises `InvalidParameter` for one that is spread over several (`migration[tables][0]=…`, as
+        some HTTP libraries write objects and lists): it would be read as none at all.
+        """
         for source in (self.query, self.body):
             for spelling in (name, camel(name)):
                 if spelling in source:
                     return source[spelling]
+                if any(key.startswith((f"{spelling}[", f"{spelling}.")) for key in source):
+                    raise invalid(name, f"Send `{spelling}` as one parameter, an object as JSON.")
         return None
 
     def last_pulled_at(self) -> int:
@@ -62,22 +80,18 @@ class Parameters:
         raise invalid("limit", f"Must be an integer from 1 to {LONGEST_PAGE}.")
 
     def migration(self) -> Migration | None:
-        """What WatermelonDB's migration syncs send, None for nothing. Raises `InvalidParameter`."""
+        """Return what WatermelonDB's migration syncs send, None for nothing.
+
+        Names that the server does not know are left out. Raises `InvalidParameter`.
+        """
         value = self.get("migration")
         try:
             if isinstance(value, str):
                 value = None if value in NOTHING_YET else orjson.loads(value)
-            if value is None:
-                return None
-            return Migration(
-                tables=frozenset(map(_name, value.get("tables") or [])),
-                columns={
-                    _name(entry["table"]): frozenset(map(_name, entry["columns"]))
-                    for entry in value.get("columns") or []
-                },
-            )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise invalid("migration", "Not a migration as WatermelonDB sends it.") from error
+            return None if value is None else _migration(value)
+        except (ValueError, TypeError, KeyError) as error:
+            message = "Send a migration as WatermelonDB has it, as JSON: from, tables, columns."
+            raise invalid("migration", message) from error
 
     def choice(self, name: str, choices: Collection[str], default: str) -> Any:
         """One of `choices`. Raises `InvalidParameter`."""
@@ -98,8 +112,36 @@ class Parameters:
         raise invalid(name, "Must be 1 or 0.")
 
 
-def _name(value: object) -> str:
-    if not isinstance(value, str):
+def _migration(value: Any) -> Migration:
+    """Read a migration. Raises `TypeError` or `KeyError` for anything else."""
+    if not isinstance(value, dict) or (value.keys() - {"from"} and not value.keys() & MIGRATED):
+        raise TypeError
+    tables = _names(value.get("tables"))
+    columns: dict[str, set[str]] = {}
+    for entry in _list(value.get("columns")):
+        (table,) = _names([entry["table"]])
+        columns.setdefault(table, set()).update(_names(entry["columns"]))
+    return Migration(
+        tables=frozenset(t.name for t in synced_tables() if t.name in tables),
+        columns={
+            t.name: frozenset(t.names) & columns[t.name]
+            for t in synced_tables()
+            if t.name in columns
+        },
+    )
+
+
+def _names(value: Any) -> set[str]:
+    names = _list(value)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError
+    return set(names)
+
+
+def _list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
         raise TypeError
     return value
 
@@ -109,21 +151,42 @@ def invalid(name: str, message: str) -> InvalidParameter:
     return InvalidParameter(one_fault(name, message))
 
 
-def load_changes(body: dict[str, Any], tables: Collection[str]) -> tuple[Changes, dict[str, Any]]:
-    """The changes of a push body, and the body's parameters.
+def load_changes(
+    body: dict[str, Any], tables: Collection[str], most_records: int
+) -> tuple[Changes, dict[str, Any]]:
+    """Return the changes of a push body, and the body's parameters.
 
-    The body is `{"changes": {…}, …parameters}` or the bare changes. Only the shape is judged here:
-    raises `InvalidRequest` with the faults by their paths.
+    The body is `{"changes": {…}, …parameters}` or the bare changes; an app may have a table `changes`,
+    so the first counts only when all that stands in its `changes` could be tables. Only the shape is
+    judged here: raises `InvalidRequest` with the faults by their paths. Raises `TooLarge` for more
+    than `most_records` in all.
     """
-    changes, parameters = (body["changes"], body) if "changes" in body else (body, {})
-    if not isinstance(changes, dict):
-        raise InvalidRequest(one_fault("changes", "Not an object."))
+    inner: Any = body.get("changes")
+    is_wrapped = isinstance(inner, dict) and all(isinstance(c, dict) for c in inner.values())
+    changes: dict[str, Any] = inner if is_wrapped else body
+    parameters = body if is_wrapped else {}
+    _count_records(changes, tables, most_records)
     faults = Faults()
     for table, change in changes.items():
         _check_table(table, change, table in tables, faults)
+    if is_wrapped:
+        for table in [name for name in tables if isinstance(parameters.get(name), dict)]:
+            faults.add(table, "Must stand inside `changes`.")
     if faults:
         raise InvalidRequest(faults)
     return {table: change for table, change in changes.items() if table in tables}, parameters
+
+
+def _count_records(changes: dict[str, Any], tables: Collection[str], most: int) -> None:
+    records = sum(
+        len(entries)
+        for table in tables
+        if isinstance(change := changes.get(table), dict)
+        for entries in change.values()
+        if isinstance(entries, list)
+    )
+    if records > most:
+        raise TooLarge(f"A push may have {most} records, this one has {records}.")
 
 
 def _check_table(table: str, change: Any, is_synced: bool, faults: Faults) -> None:
@@ -159,6 +222,6 @@ def _fault(entry: Any, operation: str, seen: set[str]) -> str | None:
     if not isinstance(id_, str) or not SAFE_ID.fullmatch(id_):
         return "The id must be 1 to 36 characters of A-Z, a-z, 0-9, '_', '.' and '-'."
     if id_ in seen:
-        return Fault("This id stands twice in the table's changes.", "duplicate_id")
+        return Fault("Duplicate id: an id may occur only once per table.", "duplicate_id")
     seen.add(id_)
     return None

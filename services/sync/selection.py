@@ -15,7 +15,7 @@ class Mode(StrEnum):
 
     FIRST = "first"
     CHANGES = "changes"
-    #: The device knows a future that a restore took back: everything, but nothing is deleted there.
+    #: The device knows a future that a restore took back: everything, and what was deleted since.
     RESTORED = "restored"
     #: The ids deleted since are no longer known: everything, in the place of what the device has.
     REPLACEMENT = "replacement"
@@ -37,6 +37,14 @@ class PullRequest:
     last_pulled_at: int
     created_as_updated: bool = False
     migration: Migration | None = None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """How much a pull brings; of tombstones those with a tick after `dead_after`, None for none."""
+
+    mode: Mode
+    dead_after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,24 +74,40 @@ class Selection:
 ALL, NONE = true(), false()
 
 
-def select_rows(pull: PullRequest, table: SyncedTable, mode: Mode) -> Selection:
-    """What of `table` the device is sent."""
+def scope(since: int, present: int, purged_until: int, lost_after: int | None) -> Scope:
+    """Decide how much a device needs that pulled last at `since`.
+
+    `present` is the clock, `purged_until` the tick up to which tombstones were removed, `lost_after`
+    the backup after which a restore lost `since` (None: it did not). All of them ticks.
+    """
+    if since == 0:
+        return Scope(Mode.FIRST)
+    if since < purged_until:
+        return Scope(Mode.REPLACEMENT)
+    if since > present:
+        # Taken back by whom is not recorded, so neither is which deletions are news.
+        return Scope(Mode.RESTORED)
+    if lost_after is not None:
+        return Scope(Mode.RESTORED, lost_after)
+    return Scope(Mode.CHANGES, since)
+
+
+def select_rows(pull: PullRequest, table: SyncedTable, scope: Scope) -> Selection:
+    """Return what of `table` the device is sent."""
     c: Any = table.sql.c
-    since = pull.last_pulled_at
-    changed = c.updated_at_ms > since
-    # What its own session made the device has already; `created` would bring back a record that
-    # the user has deleted there meanwhile.
+    mode, since = scope.mode, pull.last_pulled_at
+    # What its own session made the device has already, and what was there at login it may have from
+    # the session before; `created` would bring back what the user has deleted there meanwhile.
     fresh: ColumnElement[bool] = and_(
-        c.created_at_ms > since, c.created_by != pull.caller.session_id
+        c.created_at_ms > max(since, pull.caller.began_at_tick),
+        c.created_by != pull.caller.session_id,
     )
-    live: ColumnElement[bool] = ALL
-    dead: ColumnElement[bool] = NONE
+    live = ALL if mode is not Mode.CHANGES else c.updated_at_ms > since
+    dead = NONE if scope.dead_after is None else c.updated_at_ms > scope.dead_after
     if mode is Mode.FIRST:
         fresh = ALL
     elif mode is Mode.RESTORED:
         fresh = NONE
-    elif mode is Mode.CHANGES:
-        live, dead = changed, changed
     if pull.migration and mode is not Mode.FIRST:
         if table.name in pull.migration.tables:
             live, fresh, dead = ALL, ALL, NONE

@@ -1,6 +1,6 @@
 """Who may sync: accounts, and one session per device login."""
 
-from sqlalchemy import BigInteger, ForeignKey, String, Text
+from sqlalchemy import BigInteger, ForeignKey, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db import Base
@@ -25,6 +25,8 @@ class User(Base):
     updated_at: Mapped[int] = mapped_column(BigInteger)
     #: The user's sync clock (docs/api.md, "The sync clock"): moved only by services/sync/clock.py.
     last_modified_at: Mapped[int] = mapped_column(BigInteger)
+    #: Up to which tick the purge has removed tombstones of this user; 0: none.
+    purged_until: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
 
 
 class LoginFailures(Base):
@@ -59,5 +61,8 @@ class Session(Base):
     created_at: Mapped[int] = mapped_column(BigInteger)
     last_used_at: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    #: The user's sync clock when the session began: what is older, its device may know from a session
+    #: before. NULL for a session of a release that did not ask.
+    began_at_tick: Mapped[int | None] = mapped_column(BigInteger)
     #: NULL while the session lives.
     revoked_at: Mapped[int | None] = mapped_column(BigInteger)

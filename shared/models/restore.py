@@ -1,6 +1,8 @@
 """What restores from a backup took back."""
 
-from sqlalchemy import BigInteger
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, and_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db import Base
@@ -17,3 +19,8 @@ class Restore(Base):
     lost_after: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     #: When the restore was made.
     lost_until: Mapped[int] = mapped_column(BigInteger)
+
+    @classmethod
+    def has_lost(cls, tick: Any) -> ColumnElement[bool]:
+        """The condition that `tick` lies in the interval."""
+        return and_(cls.lost_after < tick, cls.lost_until >= tick)

@@ -35,6 +35,8 @@ class Synced:
     is_deleted: Mapped[bool] = mapped_column(Boolean, sort_order=92)
     #: Session that pushed the row into being. No foreign key: the row outlives the session.
     created_by: Mapped[str] = mapped_column(ID, sort_order=93)
+    #: Tick at which a repeat of the push that made the row last wrote edits. NULL: never.
+    repeated_at_ms: Mapped[int | None] = mapped_column(BigInteger, sort_order=94)
 
     @declared_attr.directive
     @classmethod

@@ -18,6 +18,9 @@ def age(device: Device, days: int) -> None:
             c = table.sql.c
             values = {"created_at_ms": c.created_at_ms - by, "updated_at_ms": c.updated_at_ms - by}
             db.session.execute(update(table.sql).where(table.of(device.user_id)).values(values))
-        clock = {"last_modified_at": User.last_modified_at - by}
+        clock = {
+            "last_modified_at": User.last_modified_at - by,
+            "purged_until": User.purged_until - by,
+        }
         db.session.execute(update(User).where(User.id == device.user_id).values(clock))
     device.last_pulled_at -= by

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.api import Device, assert_problem, project, task
+import services.sync
+from tests.api import Api, Device, assert_problem, project, task
 
 GOOD = {"id": "good", "name": "applied only with the rest"}
 
@@ -46,7 +47,9 @@ def test_a_bad_shape_is_named_and_nothing_is_applied(
     problem = assert_problem(
         device.push_raw({"changes": body} if wrapped else body), 422, "invalid_request"
     )
-    assert list(problem["errors"]) == [path]
+    # What cannot be the tables of a wrapped push is a table `changes` of a bare one.
+    is_table = wrapped and not all(isinstance(c, dict) for c in body.values())
+    assert list(problem["errors"]) == ["changes" if is_table else path]
     assert device.pull()["changes"]["projects"]["created"] == []
 
 
@@ -85,6 +88,47 @@ def test_numbers_of_any_size_and_half_surrogates_are_repaired(device: Device) ->
     (row,) = device.pull()["changes"]["projects"]["updated"]
     assert row["name"] == "a\ufffdb"
     assert (row["created_at"], row["updated_at"]) == (0, 0)
+
+
+def test_a_table_may_be_called_changes(device: Device) -> None:
+    """Then a bare push has its lists there, where a wrapped one has the tables."""
+    p = project()
+    lists = {"created": [], "updated": [], "deleted": []}
+    answer = device.push_raw({"projects": {"created": [p]}, "changes": lists})
+    assert answer.status_code == 200, answer.text
+    assert len(device.another().pull()["changes"]["projects"]["created"]) == 1
+    refused = device.push_raw({"changes": lists | {"created": [{"id": "x"}]}})
+    assert list(assert_problem(refused, 422, "invalid_request")["errors"]) == ["changes"]
+
+
+def test_a_table_beside_the_changes_is_not_read_as_nothing(device: Device) -> None:
+    for body in ({"changes": {}}, {"changes": {"tasks": {}}, "lastPulledAt": None}):
+        refused = device.push_raw(body | {"projects": {"created": [project()]}})
+        assert list(assert_problem(refused, 422, "invalid_request")["errors"]) == ["projects"]
+
+
+def test_more_records_than_a_push_may_have_are_413_and_nothing_is_applied(
+    device: Device, environ: dict[str, str]
+) -> None:
+    api = Api(services.sync.create_app(MAX_PUSH_RECORDS=3))
+    three = {"projects": {"created": [project()], "updated": [project()], "deleted": ["x"]}}
+    four = three | {"tasks": {"deleted": ["y"]}}
+    for body in (four, {"changes": four}, {"projects": {"deleted": [1] * 4}}):
+        refused = api.post("/sync", body, token=device.token)
+        assert_problem(refused, 413, "too_large")
+    assert device.pull()["changes"]["projects"]["created"] == []
+    assert api.post("/sync", three, token=device.token).status_code == 200
+
+
+@pytest.mark.parametrize("operation", ["created", "updated", "deleted"])
+def test_an_answer_does_not_grow_with_the_faults_of_a_push(device: Device, operation: str) -> None:
+    refused = device.push_raw({"projects": {operation: [1] * 100_000}})
+    problem = assert_problem(refused, 422, "invalid_request")
+    assert len(problem["errors"]) == 50
+    assert problem["errorsOmitted"] == 100_000 - 50
+    assert len(refused.get_data()) < 20_000
+    names = {"t" * 5_000 + str(n): 1 for n in range(1_000)}
+    assert len(device.push_raw(names | {"\ud800": 1}).get_data()) < 20_000
 
 
 def test_the_service_lives_on_after_all_of_it(device: Device) -> None:

@@ -4,13 +4,34 @@ Hypothesis makes them; a failing one is printed, with what repeats it.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
+import jwt
+import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.api import Api, project, task
 from tests.watermelon_model import ModelDevice
+
+#: Marks a text that is sent as it is: numbers that Python would not write.
+RAW = "\u2063"
+NUMBERS = ("1e400", "-1e400", "-0", "-0.0", "1E5", "9" * 400, "0." + "9" * 400, "1e-400")
+
+
+def encode(value: Any) -> bytes:
+    return json.dumps(value).replace(f'"{RAW}', "").replace(f'{RAW}"', "").encode()
+
+
+def check(answer: Any, *expected: int) -> None:
+    """The answer is a success or an error of the expected kinds, in JSON that strict parsers take."""
+    assert answer.status_code in expected, answer.text
+    assert (
+        answer.mimetype == f"application/{'json' if answer.status_code == 200 else 'problem+json'}"
+    )
+    orjson.loads(answer.get_data())
+
 
 ids = st.sampled_from(["a", "A", "b", "p", "q", "x.-_", "0"]) | st.text(max_size=40)
 junk = st.recursive(
@@ -19,7 +40,8 @@ junk = st.recursive(
     | st.integers(-(2**70), 2**70)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=30)
-    | st.sampled_from(["\ud800", "x" * 300, "\0", "p", "a", "name", "name,title", 2**53, 1.5]),
+    | st.sampled_from(["\ud800", "x" * 300, "\0", "p", "a", "name", "name,title", 2**53, 1.5])
+    | st.sampled_from([f"{RAW}{number}{RAW}" for number in NUMBERS]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(ids, inner, max_size=2),
     max_leaves=4,
 )
@@ -74,11 +96,11 @@ def test_no_push_does_harm(api: Api) -> None:
         query: dict[str, Any] = {"last_pulled_at": moment.get(last_pulled_at, last_pulled_at)}
         if conflicts:
             query["conflicts"] = conflicts
-        sent = json.dumps({"changes": changes} if wrapped else changes).encode()
+        sent = encode({"changes": changes} if wrapped else changes)
         answer = mallory.push_raw(sent, **query)
-        assert answer.status_code in (200, 400, 409, 422), answer.text
-        if answer.status_code != 200:
-            assert answer.mimetype == "application/problem+json"
+        check(answer, 200, 400, 409, 422)
+        # Never longer than the question by more than what every answer has.
+        assert len(answer.get_data()) < 3 * len(sent) + 12_000
         # A device can sync afterwards, knows everything, and no task is without its project.
         complete = reader.last_pulled_at
         reader.sync()
@@ -116,17 +138,83 @@ def test_no_pull_does_harm(api: Api) -> None:
     @given(parameters, parameters)
     def run(query: Any, in_body: Any) -> None:
         asked = {
-            name: value if isinstance(value, str) else json.dumps(value)
+            name: value if isinstance(value, str) else encode(value).decode()
             for name, value in query.items()
         }
         asked = {n: v.encode("utf-8", "replace").decode() for n, v in asked.items()}
         for answer in (
             api.get("/sync", token=device.token, query_string=asked),
-            api.post(
-                "/sync/pull", json.dumps(in_body).encode(), token=device.token, query_string=asked
-            ),
+            api.post("/sync/pull", encode(in_body), token=device.token, query_string=asked),
         ):
-            assert answer.status_code in (200, 400), answer.text
-            assert answer.is_json or answer.mimetype == "application/problem+json"
+            check(answer, 200, 400)
+
+    run()
+
+
+def test_no_migration_of_any_shape_does_harm(api: Api) -> None:
+    """By pages too, where it goes into the cursor."""
+    device = api.register()
+    device.push(projects={"created": [project(id="p"), project(id="q")]})
+    names = st.sampled_from(["tasks", "projects", "title", "name", "id", "\ud800", "", "x" * 999])
+    lists = st.lists(names | junk, max_size=3) | junk
+    migrations = st.fixed_dictionaries(
+        {},
+        optional={
+            "from": junk,
+            "tables": lists,
+            "columns": st.lists(
+                st.fixed_dictionaries({}, optional={"table": names | junk, "columns": lists})
+                | junk,
+                max_size=3,
+            )
+            | junk,
+            "extra": junk,
+        },
+    )
+
+    @hostile(150)
+    @given(migrations | junk, st.sampled_from([None, 1, 2]), st.booleans())
+    def run(migration: Any, limit: int | None, as_text: bool) -> None:
+        text = encode(migration).decode()
+        body = {"last_pulled_at": 1, "limit": limit, "migration": text if as_text else migration}
+        answer = api.post("/sync/pull", encode(body), token=device.token)
+        check(answer, 200, 400)
+        while cursor := answer.json.get("cursor"):
+            answer = api.post("/sync/pull", encode(body | {"cursor": cursor}), token=device.token)
+            check(answer, 200)
+
+    run()
+
+
+def test_no_depth_of_nesting_does_harm(api: Api) -> None:
+    device = api.register()
+    for depth in (10, 500, 1023, 1024, 5_000, 100_000):
+        for opening, closing in (("[", "]"), ('{"a":', "}")):
+            deep = opening * depth + "1" + closing * depth
+            pushed = f'{{"projects":{{"created":[{{"id":"p","name":{deep},"_changed":{deep}}}]}}}}'
+            check(device.push_raw(pushed.encode()), 200, 400)
+            check(device.push_raw(f'{{"changes":{deep}}}'.encode()), 200, 400, 422)
+            for name in ("migration", "cursor", "last_pulled_at", "limit"):
+                body = f'{{"{name}":{deep}}}'.encode()
+                check(api.post("/sync/pull", body, token=device.token), 400)
+
+
+def test_no_signed_token_does_harm(api: Api, environ: dict[str, str]) -> None:
+    """Whatever the claims of a token are that only we could have signed."""
+    device = api.register()
+    key = Path(environ["JWT_PRIVATE_KEY_FILE"]).read_bytes()
+    header = jwt.get_unverified_header(device.token)
+    claims = jwt.decode(device.token, options={"verify_signature": False})
+    odd = st.dictionaries(
+        st.sampled_from([*claims, "extra"]), junk | st.just(device.user_id), min_size=1, max_size=3
+    )
+
+    @hostile(150)
+    @given(odd, st.sets(st.sampled_from(sorted(claims)), max_size=2))
+    def run(changed: Any, missing: set[str]) -> None:
+        forged = {n: v for n, v in (claims | changed).items() if n not in missing}
+        token = jwt.api_jws.encode(encode(forged), key, header["alg"], header)
+        check(api.get("/sync", token=token), 200, 401)
+        check(api.post("/sync", {}, token=token), 200, 401)
 
     run()

@@ -2,7 +2,17 @@
 
 import pytest
 
-from services.sync.merge import RULES, Action, Known, is_conflict, known, written_values
+from services.sync.merge import (
+    RULES,
+    Action,
+    Known,
+    Operation,
+    is_conflict,
+    is_repeat,
+    known,
+    merged_values,
+    repeat_action,
+)
 
 TABLE = """
 | nothing                              | insert            | insert            | nothing      |
@@ -60,20 +70,49 @@ def test_conflicts_are_changes_to_what_was_not_seen() -> None:
     }
 
 
+ALL = {"name", "updated_at"}
+
+
 @pytest.mark.parametrize(
-    ("action", "changed", "expected"),
+    ("operation", "changed", "has_pulled", "expected"),
     [
-        (Action.MERGE, "name", {"name"}),
-        (Action.MERGE, "name,updated_at", {"name", "updated_at"}),
-        (Action.MERGE, "unknown", set()),
-        (Action.MERGE, "", {"name", "updated_at"}),
-        (Action.MERGE, None, {"name", "updated_at"}),
-        (Action.MERGE, 7, {"name", "updated_at"}),
-        (Action.UPDATE, "name", {"name", "updated_at"}),
-        (Action.REVIVE, "name", {"name", "updated_at"}),
+        ("updated", "name", True, {"name"}),
+        ("updated", "name,updated_at", True, ALL),
+        ("updated", "nickname,rename", True, set()),
+        ("updated", "", True, ALL),
+        ("updated", None, True, ALL),
+        ("updated", 7, True, ALL),
+        ("created", "name", False, {"name"}),
+        ("created", "", False, ALL),
+        ("created", None, True, ALL),
+        # Not edited since it was made, and the device has what the others did to it.
+        ("created", "", True, set()),
     ],
 )
-def test_changed_columns_count_in_a_conflict_only(
-    action: Action, changed: object, expected: set[str]
+def test_in_a_conflict_the_columns_that_the_device_changed_are_written(
+    operation: Operation, changed: object, has_pulled: bool, expected: set[str]
 ) -> None:
-    assert written_values(action, changed, {"name": 1, "updated_at": 2}).keys() == expected
+    values = {"name": 1, "updated_at": 2}
+    assert merged_values(operation, changed, values, has_pulled=has_pulled).keys() == expected
+
+
+@pytest.mark.parametrize(
+    ("session", "created", "last_pulled_at", "expected"),
+    [("mine", 11, 10, True), ("mine", 10, 10, False), ("other", 11, 10, False)],
+)
+def test_a_repeat_meets_what_its_session_made_since_the_last_pull(
+    session: str, created: int, last_pulled_at: int, expected: bool
+) -> None:
+    row = {"created_by": session, "created_at_ms": created}
+    assert is_repeat(row, "mine", last_pulled_at) is expected
+
+
+@pytest.mark.parametrize(
+    ("updated", "repeated", "expected"),
+    [(5, None, Action.AMEND), (7, 7, Action.AMEND), (9, None, Action.KEEP), (9, 7, Action.KEEP)],
+)
+def test_a_repeat_writes_while_nothing_but_repeats_has_touched_the_row(
+    updated: int, repeated: int | None, expected: Action
+) -> None:
+    row = {"created_at_ms": 5, "updated_at_ms": updated, "repeated_at_ms": repeated}
+    assert repeat_action(row) is expected

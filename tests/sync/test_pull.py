@@ -3,6 +3,8 @@
 import pytest
 
 from tests.api import Device, assert_problem, changes, project, task, wire
+from tests.clock import Clock
+from tests.watermelon_model import ModelDevice, NetworkFailure
 
 EMPTY = {
     "projects": {"created": [], "updated": [], "deleted": []},
@@ -84,6 +86,42 @@ def test_what_the_own_session_created_comes_back_as_updated(device: Device) -> N
     device.push(projects={"created": [p]})
     assert device.pull()["changes"]["projects"]["updated"] == [wire(p)]
     assert other.pull()["changes"]["projects"]["created"] == [wire(p)]
+
+
+def test_what_was_there_at_login_comes_as_updated_and_what_came_later_as_created(
+    device: Device, clock: Clock
+) -> None:
+    """The session is not the device: a record that was deleted here must not come back."""
+    # A user's clock may be ahead of the time.
+    clock.advance(seconds=3600)
+    device.pull()
+    since = device.last_pulled_at
+    mine, theirs = project(), project()
+    device.push(projects={"created": [mine]})
+    device.another().push(projects={"created": [theirs]})
+    clock.reset()
+    again = device.another()
+    later = project()
+    device.push(projects={"created": [later]})
+    changed = again.pull_raw(since).json["changes"]["projects"]
+    assert {p["id"] for p in changed["updated"]} == {mine["id"], theirs["id"]}
+    assert changed["created"] == [wire(later)]
+    # A first sync has no device that could know anything.
+    assert len(again.pull_raw("null").json["changes"]["projects"]["created"]) == 3
+
+
+def test_a_deletion_that_was_not_pushed_before_a_new_login_stays(device: Device) -> None:
+    model = ModelDevice(device)
+    model.sync()
+    model.create("projects", project(id="p"))
+    with pytest.raises(NetworkFailure):
+        model.push(lose="answer")
+    model.delete("projects", "p")
+    model.login()
+    model.sync()
+    model.sync()
+    assert model.rows()["projects"] == {}
+    assert device.another().pull()["changes"]["projects"]["created"] == []
 
 
 def test_a_row_that_lives_again_is_created_for_others(device: Device) -> None:

@@ -2,16 +2,20 @@
 
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 import services.sync
+from services.sync.purge import purge
 from shared.db import db
-from shared.models import Restore
+from shared.models import Restore, User
 from shared.now import DAY_MS
-from tests.api import Device, assert_problem, changes, project, task, wire
+from tests.api import Device, assert_problem, project, task, wire
 from tests.sync.aging import age
+from tests.sync.restoring import forget_restores
 
 
 def drain(device: Device, limit: int, **parameters: Any) -> tuple[list[dict[str, Any]], int]:
@@ -157,7 +161,12 @@ def test_a_cursor_is_bound_to_its_user_and_parameters(history: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "value"), [(0, 10**30), (0, -1), (0, 1e400), (2, "users"), (3, "ü"), (3, "x" * 99)]
+    ("place", "value"),
+    [
+        *((0, 10**30), (0, -1), (0, 1e400), (0, None), (1, []), (1, "else")),
+        *((2, -1), (2, 2**63), (2, "x"), (2, {})),
+        *((3, "users"), (3, []), (4, "ü"), (4, "x" * 99), (4, "\ud800"), (5, None)),
+    ],
 )
 def test_a_forged_cursor_is_refused_though_its_seal_is_right(
     history: Any, place: int, value: Any
@@ -228,6 +237,59 @@ def test_a_migration_brings_new_tables_whole_and_new_columns_that_hold_something
     assert both["projects"]["deleted"] == [filled["id"]]
 
 
+def test_a_table_may_stand_in_a_migration_several_times(device: Device) -> None:
+    p = project(description="filled")
+    device.push(projects={"created": [p]})
+    device.pull()
+    entries = [{"table": "projects", "columns": [name]} for name in ("description", "unknown")]
+    answer = device.pull_raw(migration=json.dumps({"columns": entries}))
+    assert answer.json["changes"]["projects"]["updated"] == [wire(p)]
+
+
+@pytest.mark.parametrize(
+    "spread",
+    [
+        "migration[tables][0]",
+        "migration[tables][]",
+        "migration[columns][0][table]",
+        "migration.from",
+    ],
+)
+def test_a_migration_spread_over_parameters_is_400_and_says_what_to_send(
+    device: Device, spread: str
+) -> None:
+    whole = {"lastPulledAt": 1}
+    for refused in (
+        device.pull_raw(1, **{spread: "tasks"}),
+        device.pull_raw(1, **{spread: "tasks", "limit": 1}),
+        device.api.post("/sync/pull", whole | {spread: "tasks"}, token=device.token),
+    ):
+        problem = assert_problem(refused, 400, "invalid_parameter")
+        (said,) = problem["errors"]["migration"]
+        assert "JSON" in said
+
+
+@pytest.mark.parametrize("name", ["last_pulled_at[]", "lastPulledAt[0]", "conflicts[]"])
+def test_no_parameter_is_read_as_none_because_it_is_spread(device: Device, name: str) -> None:
+    refused = device.api.post("/sync", {}, token=device.token, query_string={name: "reject"})
+    assert_problem(refused, 400, "invalid_parameter")
+
+
+def test_half_a_surrogate_pair_in_a_migration_is_no_name_that_we_know(device: Device) -> None:
+    device.push(projects={"created": [project(), project()]})
+    body: dict[str, Any] = {"lastPulledAt": 1, "limit": 1}
+    body["migration"] = {
+        "tables": ["\ud800"],
+        "columns": [{"table": "\ud800", "columns": ["\ud800"]}],
+    }
+    first = device.api.post("/sync/pull", body, token=device.token)
+    assert first.status_code == 200, first.text
+    second = device.api.post(
+        "/sync/pull", body | {"cursor": first.json["cursor"]}, token=device.token
+    )
+    assert second.status_code == 200
+
+
 @pytest.mark.parametrize("none", ["null", "", "undefined"])
 def test_no_migration_is_none(device: Device, none: str) -> None:
     assert device.pull_raw(1, migration=none).status_code == 200
@@ -248,6 +310,15 @@ def test_no_migration_is_none(device: Device, none: str) -> None:
         '{"columns": [{"table": "tasks"}]}',
         '{"columns": [{"table": [], "columns": []}]}',
         '{"columns": [{"table": "tasks", "columns": [{}]}]}',
+        # What can be gone through like a list and is none.
+        '{"tables": "tasks"}',
+        '{"tables": {"tasks": 1}}',
+        '{"tables": false}',
+        '{"columns": {"table": "tasks", "columns": []}}',
+        '{"columns": [{"table": "tasks", "columns": "title"}]}',
+        '{"table": ["tasks"]}',
+        "[object Object]",
+        "{'tables': ['tasks']}",
     ],
 )
 def test_a_bad_migration_is_400(device: Device, bad: str) -> None:
@@ -255,7 +326,12 @@ def test_a_bad_migration_is_400(device: Device, bad: str) -> None:
     assert list(problem["errors"]) == ["migration"]
 
 
-def test_a_device_that_was_away_for_longer_than_deletions_are_known_gets_a_replacement(
+def run_purge(days: int) -> None:
+    with services.sync.create_app().app_context():
+        purge(tombstone_days=days)
+
+
+def test_a_device_that_was_away_since_before_what_was_purged_gets_a_replacement(
     device: Device,
 ) -> None:
     p, gone = project(), project()
@@ -263,13 +339,19 @@ def test_a_device_that_was_away_for_longer_than_deletions_are_known_gets_a_repla
     other = device.another()
     other.pull()
     device.pull()
+    seen = other.last_pulled_at
+    tick = device.push(projects={"deleted": [gone["id"]]})["timestamp"]
     age(device, 92)
-    away = other.last_pulled_at - 92 * DAY_MS
-    # As long as nothing changed there is nothing to bring, however long it was.
-    assert other.pull_raw(away).json["changes"]["projects"]["updated"] == []
+    away, by = seen - 92 * DAY_MS, 92 * DAY_MS
     new = project()
-    device.push(projects={"created": [new], "deleted": [gone["id"]]})
+    device.push(projects={"created": [new]})
 
+    # As long as nothing was purged the changes are enough, however long it was.
+    for limit in ({}, {"limit": 10}):
+        answer = other.pull_raw(away, **limit).json
+        assert "experimentalStrategy" not in answer
+        assert answer["changes"]["projects"]["deleted"] == [gone["id"]]
+    run_purge(90)
     answer = in_order(other.pull_raw(away).json)
     assert answer["experimentalStrategy"] == "replacement"
     assert answer["changes"]["projects"] == {
@@ -280,31 +362,129 @@ def test_a_device_that_was_away_for_longer_than_deletions_are_known_gets_a_repla
     pages, count = drain(other, 1, last_pulled_at=away)
     assert count == 2
     assert in_order(together(pages)) == answer
-    # Within the retention the changes are enough.
-    recent = other.pull_raw(away + 3 * DAY_MS).json
-    assert "experimentalStrategy" not in recent
-    assert recent["changes"]["projects"]["deleted"] == [gone["id"]]
+    # Whoever knew of the last deletion that was purged has missed none.
+    knew = other.pull_raw(tick - by).json
+    assert "experimentalStrategy" not in knew
 
 
-def test_a_device_that_pulled_what_a_restore_lost_gets_everything_and_loses_nothing(
+def test_nothing_new_is_nothing_however_long_it_was_and_whatever_was_purged(
     device: Device,
 ) -> None:
     p = project()
-    tick = device.push(projects={"created": [p]})["timestamp"]
-    lost = tick + 5_000
+    device.push(projects={"created": [p]})
+    device.pull()
+    device.push(projects={"deleted": [p["id"]]})
+    device.pull()
+    age(device, 200)
+    run_purge(90)
+    assert device.pull_raw().json == {
+        "changes": {t: {b: [] for b in ("created", "updated", "deleted")} for t in device.rows},
+        "timestamp": device.last_pulled_at,
+    }
+
+
+def test_a_later_page_whose_tombstones_were_purged_meanwhile_is_refused(device: Device) -> None:
+    projects = [project() for _ in range(3)]
+    device.push(projects={"created": projects})
+    device.pull()
+    since = device.last_pulled_at
+    device.push(projects={"deleted": [p["id"] for p in projects]})
+    page = device.pull_raw(since, limit=1).json
+    run_purge(0)
+    late = device.pull_raw(since, limit=1, cursor=page["cursor"])
+    assert_problem(late, 400, "invalid_cursor")
+    assert device.pull_raw(since, limit=1).json["experimentalStrategy"] == "replacement"
+
+
+@pytest.fixture
+def restores() -> Iterator[Callable[[int, int], None]]:
+    """Record an interval that a restore lost."""
+    made: list[int] = []
+
+    def record(lost_after: int, lost_until: int) -> None:
+        made.append(lost_after)
+        with services.sync.create_app().app_context(), db.session.begin():
+            db.session.merge(Restore(lost_after=lost_after, lost_until=lost_until))
+
+    yield record
+    with services.sync.create_app().app_context():
+        forget_restores(made)
+
+
+def set_clock(device: Device, tick: int) -> None:
     with services.sync.create_app().app_context(), db.session.begin():
-        db.session.merge(Restore(lost_after=tick, lost_until=lost))
-    device.push_raw(changes(projects={"created": [project(id="later")]}))
-    with services.sync.create_app().app_context(), db.session.begin():
-        # The clock of a restored user goes on after the interval.
         db.session.execute(
-            db.text("UPDATE users SET last_modified_at = :t WHERE id = :id"),
-            {"t": lost + 1, "id": device.user_id},
+            update(User).where(User.id == device.user_id).values(last_modified_at=tick)
         )
+
+
+def test_a_device_that_pulled_what_a_restore_lost_gets_everything_and_what_was_deleted_since(
+    device: Device, restores: Any
+) -> None:
+    kept, before, after = project(), project(), project()
+    device.push(projects={"created": [kept, before, after]})
+    device.pull()
+    tick = device.push(projects={"deleted": [before["id"]]})["timestamp"]
+    lost = tick + 5_000
+    restores(tick, lost)
+    # The clock of a restored user goes on after the interval.
+    set_clock(device, lost + 1)
+    device.last_pulled_at = 2**50
+    device.push(projects={"deleted": [after["id"]]})
     other = device.another()
-    for since, inside in ((tick, False), (tick + 1, True), (lost, True), (lost + 1, False)):
-        answer = other.pull_raw(since).json["changes"]["projects"]
-        assert (wire(p) in answer["updated"]) is inside, since
-        assert answer["deleted"] == []
-    with services.sync.create_app().app_context(), db.session.begin():
-        db.session.execute(db.delete(Restore).where(Restore.lost_after == tick))
+    nothing = {"created": [], "updated": [], "deleted": []}
+    changed = nothing | {"deleted": [after["id"]]}
+    everything = nothing | {"updated": [wire(kept)], "deleted": [after["id"]]}
+    for since, expected in (
+        (tick, changed),
+        (tick + 1, everything),
+        (lost, everything),
+        (lost + 1, changed),
+    ):
+        for limit in ({}, {"limit": 10}):
+            answer = other.pull_raw(since, **limit).json
+            assert answer["changes"]["projects"] == expected, since
+            assert answer["timestamp"] > lost
+        pages, _ = drain(other, 1, last_pulled_at=since)
+        assert together(pages)["changes"]["projects"] == expected
+
+
+def test_of_several_restores_that_lost_a_tick_the_earliest_backup_counts(
+    device: Device, restores: Any
+) -> None:
+    gone = [project() for _ in range(3)]
+    device.push(projects={"created": gone})
+    device.pull()
+    ticks = [device.push(projects={"deleted": [p["id"]]})["timestamp"] for p in gone]
+    restores(ticks[0], ticks[2] + 2_000)
+    restores(ticks[1], ticks[2] + 3_000)
+    set_clock(device, ticks[2] + 3_001)
+    deleted = [
+        set(device.pull_raw(ticks[2] + by).json["changes"]["projects"]["deleted"])
+        for by in (1_000, 2_500, 3_001)
+    ]
+    ids = [p["id"] for p in gone]
+    assert deleted == [{ids[1], ids[2]}, {ids[2]}, set()]
+
+
+def test_a_clock_that_stands_in_what_was_lost_is_no_reason_to_send_nothing(
+    device: Device, restores: Any
+) -> None:
+    p = project()
+    tick = device.push(projects={"created": [p]})["timestamp"]
+    restores(tick - 1, tick + 1_000)
+    for limit in ({}, {"limit": 10}):
+        answer = device.pull_raw(tick, **limit).json
+        assert answer["changes"]["projects"]["updated"] == [wire(p)]
+
+
+def test_what_was_purged_counts_before_what_was_lost(device: Device, restores: Any) -> None:
+    p = project()
+    tick = device.push(projects={"created": [p]})["timestamp"]
+    restores(tick, tick + 1_000)
+    set_clock(device, tick + 1_001)
+    device.last_pulled_at = 2**50
+    device.push(projects={"deleted": [p["id"]]})
+    assert device.pull_raw(tick + 1).json["changes"]["projects"]["deleted"] == [p["id"]]
+    run_purge(-1)
+    assert device.pull_raw(tick + 1).json["experimentalStrategy"] == "replacement"

@@ -10,9 +10,10 @@ from sqlalchemy import func, select
 import services.sync
 from services.sync import purge as purge_module
 from shared.db import db
-from shared.models import LoginFailures, Project, Session, Task
-from tests.api import Device, project, task, wire
+from shared.models import LoginFailures, Project, Session, Task, User
+from tests.api import PASSWORD, Device, project, task, wire
 from tests.clock import Clock
+from tests.conftest import Backend
 from tests.sync.aging import age
 
 DAY = 86400
@@ -88,6 +89,90 @@ def test_purging_beside_pushes_disturbs_none(
     fresh.pull()
     assert fresh.rows["projects"] == {p["id"]: wire(p) for p in projects}
     assert len(fresh.rows["tasks"]) == 30
+
+
+def with_old_tombstones(device: Device) -> int:
+    """Give the device's user two; return the tick of the newer."""
+    projects = [project(), project()]
+    device.push(projects={"created": projects})
+    for p in projects:
+        device.pull()
+        tick = device.push(projects={"deleted": [p["id"]]})["timestamp"]
+    age(device, 200)
+    return tick - 200 * DAY * 1000
+
+
+def test_the_purge_records_for_each_user_up_to_which_tick_it_went(
+    device: Device, app: Flask
+) -> None:
+    newest = with_old_tombstones(device)
+    other = device.api.register()
+    kept = project()
+    other.push(projects={"created": [kept]})
+    purge(app)
+    with app.app_context():
+        until = dict(
+            db.session.execute(
+                select(User.id, User.purged_until).where(
+                    User.id.in_([device.user_id, other.user_id])
+                )
+            ).all()
+        )
+    assert until == {device.user_id: newest, other.user_id: 0}
+    # Neither a shorter retention nor this machine's clock makes a device forget what it has.
+    for since in (newest, newest + 1):
+        assert "experimentalStrategy" not in device.pull_raw(since).json
+        assert "experimentalStrategy" not in other.pull_raw(since).json
+    assert device.pull_raw(newest - 1).json["experimentalStrategy"] == "replacement"
+
+
+def test_an_account_that_is_deleted_beside_the_purge_does_not_end_it(
+    device: Device, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [device.api.register() for _ in range(3)]
+    for each in (device, *others):
+        with_old_tombstones(each)
+    find = purge_module._find
+
+    def find_and_delete(query: Any) -> Any:
+        found = find(query)
+        if any(getattr(row, "user_id", None) == device.user_id for row in found):
+            api = device.api
+            assert (
+                api.delete("/users/me", {"password": PASSWORD}, token=device.token).status_code
+                == 204
+            )
+        return found
+
+    monkeypatch.setattr(purge_module, "_find", find_and_delete)
+    purge(app)
+    assert [rows(app, Project, each.user_id) for each in others] == [0, 0, 0]
+
+
+def test_a_user_whose_clock_is_held_for_long_is_left_to_the_next_purge(
+    device: Device, application: object, backend: Backend
+) -> None:
+    if backend.database is None or backend.others:
+        pytest.skip("SQLite has one lock for all, and a cluster many clocks")
+    other = device.api.register()
+    for each in (device, other):
+        with_old_tombstones(each)
+    with backend.database.root() as root, root.cursor() as cursor:
+        cursor.execute("SELECT @@innodb_lock_wait_timeout")
+        ((before,),) = cursor.fetchall()
+        cursor.execute("SET GLOBAL innodb_lock_wait_timeout = 1")
+        try:
+            app = services.sync.create_app()
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT 1 FROM app.users WHERE id = %s FOR UPDATE", (device.user_id,))
+            purge(app)
+            left = [rows(app, Project, each.user_id) for each in (device, other)]
+            cursor.execute("ROLLBACK")
+        finally:
+            cursor.execute(f"SET GLOBAL innodb_lock_wait_timeout = {before}")
+    assert left == [2, 0]
+    purge(app)
+    assert rows(app, Project, device.user_id) == 0
 
 
 def test_ended_sessions_and_old_failures_go_too(device: Device, clock: Clock, app: Flask) -> None:

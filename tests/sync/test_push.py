@@ -15,6 +15,12 @@ def server_rows(device: Device) -> dict[str, dict[str, Any]]:
     return fresh.rows
 
 
+def nothing_to_tell(timestamp: int) -> dict[str, Any]:
+    """The answer to a push that was stored as sent."""
+    lists = ("resolved", "repaired", "ignored", "refused", "refusedReasons")
+    return {"timestamp": timestamp, "upToDate": True, **{name: {} for name in lists}}
+
+
 @pytest.fixture
 def pair(device: Device) -> tuple[Device, Device, dict[str, Any]]:
     """Two devices of one user that both know one project, and the project."""
@@ -41,7 +47,7 @@ def test_every_spelling_of_the_call_works(device: Device) -> None:
         p = project()
         answer = api.post(path, wrap({"projects": {"created": [p]}}), token=token)
         assert answer.status_code == 200, answer.text
-        assert answer.json.keys() == {"timestamp", "upToDate", "resolved", "repaired"}
+        assert answer.json.keys() == nothing_to_tell(0).keys()
         ids.append(p["id"])
     assert server_rows(device)["projects"].keys() == set(ids)
 
@@ -79,7 +85,7 @@ def test_deleting_what_is_unknown_or_deleted_changes_nothing(pair: Any) -> None:
     device.pull()
     before = device.last_pulled_at
     answer = device.push(projects={"deleted": [p["id"], "unknown"]})
-    assert answer == {"timestamp": before, "upToDate": True, "resolved": {}, "repaired": {}}
+    assert answer == nothing_to_tell(before)
 
 
 def test_a_seen_tombstone_becomes_live_again(pair: Any) -> None:
@@ -168,7 +174,21 @@ def test_unknown_and_server_columns_are_ignored(device: Device) -> None:
     p = project()
     answer = device.push(projects={"created": [p | foreign]})
     assert answer["repaired"] == {}
+    assert answer["ignored"] == {"projects": [*list(foreign)[:-1], "?"]}
     assert server_rows(device)["projects"] == {p["id"]: wire(p)}
+
+
+def test_ignored_columns_are_named_within_bounds(
+    device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    many = {f"column{n}" + "x" * 1000: n for n in range(500)}
+    answer = device.push(
+        projects={"created": [project() | many] * 1, "updated": [project() | many]}
+    )
+    (names,) = answer["ignored"].values()
+    assert len(names) == 50
+    assert names[0].startswith("column0x")
+    assert max(map(len, names)) <= 64
 
 
 def test_a_repaired_value_is_reported_and_pulled_back(pair: Any) -> None:
@@ -276,8 +296,93 @@ def test_a_late_repeat_of_a_creation_overwrites_nothing(device: Device) -> None:
     other = device.another()
     other.pull()
     other.push(projects={"updated": [p | {"name": "edited elsewhere"}]})
-    device.push_raw(body)
+    for conflicts in ("merge", "reject"):
+        answer = device.push_raw(body, conflicts=conflicts)
+        assert answer.json["resolved"] == {}
     assert server_rows(device)["projects"][p["id"]]["name"] == "edited elsewhere"
+
+
+@pytest.mark.parametrize("since", ["null", "the first pull"])
+def test_edits_made_since_a_creation_whose_answer_was_lost_are_written(
+    device: Device, since: str
+) -> None:
+    """However often it happens, with and without `last_pulled_at`, by the strict rule too."""
+    device.pull()
+    lost = {"last_pulled_at": "null" if since == "null" else device.last_pulled_at}
+    p = project(name="first", description="first")
+    device.push_raw(changes(projects={"created": [p]}), **lost)
+    for name, changed in (("second", "name"), ("third", "name"), ("third", "description,name")):
+        p = p | {"name": name, "_changed": changed, "description": changed}
+        answer = device.push_raw(changes(projects={"created": [p]}), conflicts="reject", **lost)
+        assert answer.status_code == 200, answer.text
+        assert answer.json["resolved"] == {}
+        expected = {"name": name, "description": "first" if changed == "name" else changed}
+        assert server_rows(device)["projects"][p["id"]].items() >= expected.items()
+    # An app that leaves `_changed` out says nothing of what it changed.
+    bare = wire(p) | {"name": "fourth", "description": "fourth"}
+    device.push_raw(changes(projects={"created": [bare]}), **lost)
+    assert server_rows(device)["projects"] == {p["id"]: bare}
+
+
+def test_an_edit_that_a_repeat_cannot_write_is_a_conflict(device: Device) -> None:
+    device.pull()
+    p = project(name="first")
+    device.push_raw(changes(projects={"created": [p]}))
+    other = device.another()
+    other.pull()
+    other.push(projects={"updated": [p | {"name": "edited elsewhere"}]})
+    edited = changes(projects={"created": [p | {"name": "edited", "_changed": "name"}]})
+    assert_problem(device.push_raw(edited, conflicts="reject"), 409, "conflict")
+    answer = device.push_raw(edited).json
+    assert (answer["resolved"], answer["upToDate"]) == ({"projects": [p["id"]]}, False)
+    assert server_rows(device)["projects"][p["id"]]["name"] == "edited elsewhere"
+    # Once the device has pulled, it is an edit like any other.
+    device.pull()
+    device.push_raw(edited)
+    assert server_rows(device)["projects"][p["id"]]["name"] == "edited"
+
+
+@pytest.mark.parametrize("conflicts", ["merge", "reject"])
+def test_an_edit_of_a_creation_in_doubt_meets_another_device_as_any_edit_does(
+    device: Device, conflicts: str
+) -> None:
+    device.pull()
+    p = project(name="old", description="old")
+    device.push_raw(changes(projects={"created": [p]}))  # The answer is lost.
+    device.pull()
+    other = device.another()
+    other.pull()
+    other.push(projects={"updated": [p | {"description": "new", "_changed": "description"}]})
+    edited = changes(projects={"created": [p | {"name": "new", "_changed": "name"}]})
+    answer = device.push_raw(edited, conflicts=conflicts)
+    if conflicts == "reject":
+        assert_problem(answer, 409, "conflict")
+        return
+    assert answer.json["resolved"] == {"projects": [p["id"]]}
+    row = server_rows(device)["projects"][p["id"]]
+    assert (row["name"], row["description"]) == ("new", "new")
+
+
+def test_a_creation_in_doubt_that_was_not_edited_takes_back_nobodys_edit(device: Device) -> None:
+    device.pull()
+    p = project(name="old")
+    device.push_raw(changes(projects={"created": [p]}))  # The answer is lost.
+    device.pull()
+    other = device.another()
+    other.pull()
+    other.push(projects={"updated": [p | {"name": "new", "_changed": "name"}]})
+    device.push_raw(changes(projects={"created": [p]}))
+    assert server_rows(device)["projects"][p["id"]]["name"] == "new"
+
+
+def test_a_late_repeat_takes_back_no_edit_of_its_own_session(device: Device) -> None:
+    device.pull()
+    p = project(name="first", _changed="name")
+    created = changes(projects={"created": [p]})
+    device.push_raw(created)
+    device.push_raw(changes(projects={"updated": [p | {"name": "later", "_changed": "name"}]}))
+    device.push_raw(created)
+    assert server_rows(device)["projects"][p["id"]]["name"] == "later"
 
 
 def test_up_to_date_saves_the_echo(pair: Any) -> None:
@@ -295,12 +400,7 @@ def test_an_empty_push_takes_no_tick(pair: Any) -> None:
     before = device.last_pulled_at
     for empty in ({}, {"projects": {}}, {"strangers": {"created": []}}):
         answer = device.push_raw(empty)
-        assert answer.json == {
-            "timestamp": before,
-            "upToDate": True,
-            "resolved": {},
-            "repaired": {},
-        }
+        assert answer.json == nothing_to_tell(before)
     assert other.pull()["timestamp"] == before
 
 
