@@ -196,7 +196,7 @@ def test_no_depth_of_nesting_does_harm(api: Api) -> None:
             check(device.push_raw(f'{{"changes":{deep}}}'.encode()), 200, 400, 422)
             for name in ("migration", "cursor", "last_pulled_at", "limit"):
                 body = f'{{"{name}":{deep}}}'.encode()
-                check(api.post("/sync/pull", body, token=device.token), 400)
+                check(api.post("/sync/pull", body, token=device.token), 400, 413)
 
 
 def test_no_signed_token_does_harm(api: Api, environ: dict[str, str]) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.api import Device, assert_problem, changes, project, task, wire
-from tests.clock import Clock
+from tests.sync.aging import age
 from tests.watermelon_model import ModelDevice, NetworkFailure
 
 EMPTY = {
@@ -89,17 +89,16 @@ def test_what_the_own_session_created_comes_back_as_updated(device: Device) -> N
 
 
 def test_what_was_there_at_login_comes_as_updated_and_what_came_later_as_created(
-    device: Device, clock: Clock
+    device: Device,
 ) -> None:
     """The session is not the device: a record that was deleted here must not come back."""
     # A user's clock may be ahead of the time.
-    clock.advance(seconds=3600)
+    age(device, -1)
     device.pull()
     since = device.last_pulled_at
     mine, theirs = project(), project()
     device.push(projects={"created": [mine]})
     device.another().push(projects={"created": [theirs]})
-    clock.reset()
     again = device.another()
     later = project()
     device.push(projects={"created": [later]})

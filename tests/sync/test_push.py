@@ -1,10 +1,12 @@
 """What a push does (docs/api.md, "Push")."""
 
+import logging
 from typing import Any
 
 import pytest
 
-from tests.api import Device, assert_problem, changes, project, task, wire
+import services.sync
+from tests.api import Api, Device, assert_problem, changes, project, task, wire
 from tests.clock import Clock
 
 
@@ -178,17 +180,37 @@ def test_unknown_and_server_columns_are_ignored(device: Device) -> None:
     assert server_rows(device)["projects"] == {p["id"]: wire(p)}
 
 
-def test_ignored_columns_are_named_within_bounds(
-    device: Device, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_ignored_columns_are_named_within_bounds(device: Device) -> None:
     many = {f"column{n}" + "x" * 1000: n for n in range(500)}
-    answer = device.push(
-        projects={"created": [project() | many] * 1, "updated": [project() | many]}
-    )
-    (names,) = answer["ignored"].values()
+    answer = device.push(projects={"created": [project() | many], "updated": [project() | many]})
+    names = answer["ignored"]["projects"]
     assert len(names) == 50
     assert names[0].startswith("column0x")
     assert max(map(len, names)) <= 64
+    assert answer["upToDate"] is False
+    device.pull()
+    assert device.push(projects={"created": [project() | many]})["upToDate"] is True
+
+
+@pytest.mark.parametrize(("for_people", "level"), [(True, "WARNING"), (False, "DEBUG")])
+def test_ignored_columns_are_a_warning_to_those_who_build_the_app(
+    device: Device, for_people: bool, level: str
+) -> None:
+    api = Api(services.sync.create_app(LOG_TEXT=for_people, LOG_LEVEL=logging.DEBUG))
+    said: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = said.append  # type: ignore[method-assign]
+    logger = logging.getLogger("services.sync.routes")
+    logger.addHandler(handler)
+    try:
+        body = changes(projects={"created": [project(future=1)]})
+        api.post("/sync", body, token=device.token)
+    finally:
+        logger.removeHandler(handler)
+        services.sync.create_app()
+    (record,) = [r for r in said if r.getMessage() == "columns_ignored"]
+    assert record.levelname == level
+    assert vars(record)["columns"] == {"projects": ["future"]}
 
 
 def test_a_repaired_value_is_reported_and_pulled_back(pair: Any) -> None:
