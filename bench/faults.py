@@ -1,9 +1,11 @@
 """What production does to a stack, one function each: from its start to the moment it is over."""
 
+import http.client
 import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pymysql
@@ -28,11 +30,16 @@ def end(part: str, number: int = signal.SIGKILL) -> Callable[[Checkout], None]:
     return fault
 
 
-def hang_redis(checkout: Checkout) -> None:
-    pid = checkout.pid("redis")
-    os.kill(pid, signal.SIGSTOP)
-    time.sleep(3)
-    os.kill(pid, signal.SIGCONT)
+def hang(part: str, seconds: float) -> Callable[[Checkout], None]:
+    """The part is there and does not answer."""
+
+    def fault(checkout: Checkout) -> None:
+        pid = checkout.pid(part)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGCONT)
+
+    return fault
 
 
 def slow_database(checkout: Checkout) -> None:
@@ -41,6 +48,24 @@ def slow_database(checkout: Checkout) -> None:
         cursor.execute("LOCK TABLES projects WRITE")
         time.sleep(2)
         cursor.execute("UNLOCK TABLES")
+
+
+def flood_of_one_user(checkout: Checkout) -> None:
+    """Somebody pushes from everywhere at once while a transaction holds the user's row."""
+    device = checkout.api.register()
+    with (
+        ThreadPoolExecutor(24) as pool,
+        checkout.root() as root,
+        root.cursor() as cursor,
+    ):
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT 1 FROM users WHERE id = %s FOR UPDATE", (device.user_id,))
+        pushes = [pool.submit(device.push_raw, {"projects": {"created": []}}) for _ in range(24)]
+        # None of them waits for as long as the row is held.
+        for push in pushes:
+            with suppress(OSError, http.client.HTTPException):
+                assert push.result().status_code in (429, 503)
+        cursor.execute("ROLLBACK")
 
 
 def use_up_connections(checkout: Checkout) -> None:
@@ -69,5 +94,7 @@ FAULTS: dict[str, Callable[[Checkout], None]] = {
     "the database is slow": slow_database,
     "the database has no connection left": use_up_connections,
     "Redis is killed": end("redis"),
-    "Redis hangs": hang_redis,
+    "Redis hangs": hang("redis", 3),
+    "the database hangs": hang("database", 5),
+    "one user floods a row that is locked": flood_of_one_user,
 }
