@@ -131,12 +131,10 @@ def refuse_other_spellings() -> None:
 
     Limits and logs go by the path; another spelling would be a way round them.
     """
-    sent = request.environ.get("RAW_URI")
-    if sent is not None:
-        # A proxy is sent the whole URL (RFC 9112, 3.2.2), and so may we be.
-        path = re.sub(r"^https?://[^/?]*", "", sent.partition("?")[0])
-        if path != request.path:
-            raise NotFound
+    sent = request.environ.get("RAW_URI", request.path).partition("?")[0]
+    # A proxy is sent the whole URL (RFC 9112, 3.2.2), and so may we be.
+    if sent != request.path and re.sub(r"^https?://[^/?]*", "", sent) != request.path:
+        raise NotFound
 
 
 def refuse_by_headers() -> None:
