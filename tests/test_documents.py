@@ -117,6 +117,17 @@ def test_the_api_document_has_every_code() -> None:
                     assert f"`{code}`" in text, f"{path}: {code}"
 
 
+def test_every_setting_that_a_document_names_is_one_of_the_tree() -> None:
+    told = {
+        (path, name)
+        for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]
+        for name in re.findall(r"`([A-Z]+(?:_[A-Z]+)+)\b", path.read_text())
+    }
+    tree = " ".join(text for path, text in texts() if path.suffix != ".md")
+    missing = [f"{path.name}: {name}" for path, name in told if not re.search(rf"\b{name}\b", tree)]
+    assert not missing
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
