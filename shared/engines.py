@@ -158,13 +158,17 @@ def keep_usable(engine: Engine, guard: Engine) -> None:
         return
     lost_at = 0.0
 
-    def handle_error(context: Any) -> None:
+    def lose() -> None:
         nonlocal lost_at
+        # While all that is made anew is of no use either, it is not thrown away each time.
+        if time.monotonic() > lost_at + IDLE_S:
+            lost_at = time.monotonic()
+
+    def handle_error(context: Any) -> None:
         if db_errors.meaning(context.original_exception) in db_errors.SERVER_GONE:
             context.is_disconnect = True
-        # While all that is made anew is of no use either, it is not thrown away each time.
-        if context.is_disconnect and time.monotonic() > lost_at + IDLE_S:
-            lost_at = time.monotonic()
+        if context.is_disconnect:
+            lose()
 
     def connect(_connection: Any, record: Any) -> None:
         record.info["made"] = record.info["asked"] = time.monotonic()
@@ -177,6 +181,7 @@ def keep_usable(engine: Engine, guard: Engine) -> None:
         was_idle = "returned" in info and now > info["returned"] + IDLE_S
         if now > info["asked"] + ASK_S or was_idle:
             if not is_usable(connection):
+                lose()
                 # The pool makes a new connection, now and for every other that is as old.
                 raise InvalidatePoolError
             info["asked"] = now
