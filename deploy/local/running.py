@@ -95,7 +95,9 @@ class Compose:
 
     def scale(self, service: str, number: str) -> None:
         stack.known(service)
-        run(*self.command, "up", "-d", "--no-recreate", "--wait", "--scale", f"{service}={number}")
+        # Named, since `up` sets every other service that it starts back to one instance.
+        scale = ("--scale", f"{service}={number}", service)
+        run(*self.command, "up", "-d", "--no-recreate", "--no-deps", "--wait", *scale)
 
     def restart(self, *services: str) -> None:
         for service in services or SERVICES:

@@ -94,6 +94,10 @@ def test_new_instances_get_requests_without_a_restart(stack: Compose, device: De
         return len(heads) == 3
 
     eventually(used)
+    # Scaling another service is no matter of this one.
+    stack.make("scale", "SERVICE=users", "N=2")
+    assert len(inspect(stack, "sync")) == 3
+    stack.make("scale", "SERVICE=users", "N=1")
     with load(device) as statuses:
         stack.run("docker", "kill", str(inspect(stack, "sync")[0]["Id"]))
         seen = len(statuses)
