@@ -5,7 +5,7 @@ Hypothesis makes the histories; a failing one is printed as the steps that lead 
 
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -269,6 +269,8 @@ def play(histories: type[Histories], api: Api, examples: int) -> None:
                 max_examples=examples,
                 stateful_step_count=30,
                 deadline=None,
+                # Not shrunk: that takes longer than a test may, and the steps are few.
+                phases=[Phase.explicit, Phase.reuse, Phase.generate],
                 print_blob=True,
                 suppress_health_check=list(HealthCheck),
             ),
