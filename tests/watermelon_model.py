@@ -147,9 +147,13 @@ class ModelDevice:
 
     def sync(self, *, lose: str = "") -> None:
         self.pull()
+        self.deliver()
+        self.push(lose=lose)
+
+    def deliver(self) -> None:
+        """Let what is under way arrive."""
         while self.late:
             self._send(*self.late.pop(0))
-        self.push(lose=lose)
 
     def rows(self) -> dict[str, dict[str, Record]]:
         """What the app sees."""
