@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 import shared.metrics  # noqa: F401 (declares the metrics)
-from bench.faults import hang_redis
+from bench.faults import hang
 from tests.api import Device, changes, project, wire
 from tests.conftest import ROOT, lacking
 from tests.servers import processes
@@ -293,11 +293,11 @@ def provoke_database_unavailable(
 def provoke_bugs(
     checkout: Checkout, prometheus: Prometheus, device: Device, alert: str = "Bugs"
 ) -> None:
+    device.pull()
+    device.push(projects={"created": [project()]})
     with checkout.root() as root, root.cursor() as cursor:
         cursor.execute("RENAME TABLE restores TO elsewhere")
         try:
-            device.pull()
-            device.push(projects={"created": [project()]})
             keep(
                 lambda: device.pull_raw(device.last_pulled_at),
                 lambda: alert in prometheus.firing(),
@@ -324,14 +324,14 @@ def provoke_slow_requests(checkout: Checkout, prometheus: Prometheus, device: De
 
 
 def provoke_cache_down(checkout: Checkout, prometheus: Prometheus, device: Device) -> None:
-    def hang() -> None:
-        thread = threading.Thread(target=hang_redis, args=[checkout])
+    def hang_redis() -> None:
+        thread = threading.Thread(target=hang("redis", 3), args=[checkout])
         thread.start()
         while thread.is_alive():
             device.api.get("/users/me", token=device.token)
         thread.join()
 
-    keep(hang, lambda: "CacheDown" in prometheus.firing())
+    keep(hang_redis, lambda: "CacheDown" in prometheus.firing())
 
 
 def provoke_transactions_collide(
@@ -377,12 +377,15 @@ def provoke_password_guessing(_checkout: Checkout, prometheus: Prometheus, devic
 
 
 def provoke_refresh_tokens_reused(
-    _checkout: Checkout, prometheus: Prometheus, device: Device
+    checkout: Checkout, prometheus: Prometheus, device: Device
 ) -> None:
     def reuse() -> None:
         stolen = device.another().tokens["refreshToken"]
         newest = device.api.post("/auth/refresh", token=stolen).json["refreshToken"]
         device.api.post("/auth/refresh", token=newest)
+        with checkout.root() as root, root.cursor() as cursor:
+            # As if the time in which a repeat is answered were over.
+            cursor.execute("UPDATE sessions SET earlier = NULL")
         assert device.api.post("/auth/refresh", token=stolen).json["code"] == "token_reused"
 
     keep(reuse, lambda: "RefreshTokensReused" in prometheus.firing())
