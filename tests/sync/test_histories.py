@@ -242,6 +242,26 @@ class RestoredHistories(Histories):
             device.login()
             self.logged_in_again.add(number)
 
+    @rule(number=which, other=which)
+    def delete_after_a_restore(self, number: int, other: int) -> None:
+        """By chance it is rare: a deletion, and a device that has pulled what was lost."""
+        device = self.devices[number]
+        kept, lost_ = self.new_id("p"), f"{self.new_id('p')}lost"
+        self.created["projects"] |= {kept, lost_}
+        device.create("projects", project(id=kept))
+        device.sync()
+        self.devices[other].sync()
+        self.take_backup()
+        device.create("projects", project(id=lost_))
+        device.sync()
+        self.devices[other].sync()
+        self.restore()
+        device.pull()
+        if kept in device.records["projects"]:
+            self.doomed.add(kept)
+            device.delete("projects", kept)
+            device.push()
+
     def check_end(self, end: dict[str, dict[str, Any]], newcomer: ModelDevice) -> None:
         if not self.restores:
             super().check_end(end, newcomer)
