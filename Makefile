@@ -34,7 +34,7 @@ down:  ## Stop it; the data stays
 	@deploy/compose.sh down
 
 client-schema: $(VENV)/.runtime  ## Print the app's schema and models for the declared tables (FORMAT=ts for types)
-	@$(BIN)/python -m deploy.client_schema $(FORMAT)
+	@$(BIN)/python -m deploy.api.client_schema $(FORMAT)
 
 ##@ Operate (whichever stack runs)
 
@@ -116,7 +116,7 @@ lock: $(VENV)/.dev  ## Lock the newest versions that pyproject.toml allows
 
 playground: $(VENV)/.runtime  ## Bundle client/playground again, which make run serves (needs Node)
 	@cd tests/watermelon && npm ci --silent --no-audit --no-fund
-	@$(BIN)/python -m deploy.client_schema >client/playground/schema.js
+	@$(BIN)/python -m deploy.api.client_schema >client/playground/schema.js
 	@client/playground/build.sh client/playground/bundle.js
 
 clean:  ## Remove .local/: the virtual environment, the keys and the data of make run

@@ -31,8 +31,8 @@ from alembic.script import ScriptDirectory
 
 from deploy.local.running import Running, find
 from deploy.progress import MEGABYTE, Progress
-from shared.db import Base
-from shared.engines import STATEMENT_S, TRANSACTION_S
+from shared.database.base import Base
+from shared.database.engines import STATEMENT_S, TRANSACTION_S
 from shared.now import now_ms
 
 ROOT = Path(__file__).parent.parent

@@ -9,8 +9,8 @@ import os
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from shared.engines import job_options
-from shared.tables import synced_tables
+from shared.database.engines import job_options
+from shared.models.tables import synced_tables
 
 #: What a guarded request asks of a session.
 SESSION = "SELECT (id, user_id, revoked_at, expires_at, began_at_tick)"

@@ -9,8 +9,8 @@ from typing import Any
 
 #: By IPv6 too where the machine has it. Who runs several instances on one machine gives `--bind`.
 bind = "[::]:8000" if socket.has_dualstack_ipv6() else "0.0.0.0:8000"
-worker_class = "shared.server.Worker"
-#: Bytes of a request line (shared/server.py lets gunicorn go that far).
+worker_class = "shared.web.server.Worker"
+#: Bytes of a request line (shared/web/server.py lets gunicorn go that far).
 limit_request_line = 32 * 1024
 #: Its own words only when something is wrong: requests are logged by the services.
 loglevel = "warning"

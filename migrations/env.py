@@ -11,10 +11,10 @@ from sqlalchemy.engine import make_url
 
 import migrations.rerun  # noqa: F401 - looks before it changes anything
 import shared.models  # noqa: F401 - declares the tables
-from shared.db import Base
-from shared.engines import is_sqlite, job_options, limit_waits, prepare
+from shared.database.base import Base
+from shared.database.engines import is_sqlite, job_options, limit_waits, prepare
+from shared.database.urls import check_database_url
 from shared.models.columns import ID
-from shared.urls import check_database_url
 
 #: A change of a table waits for the transactions that use it, and all that come later wait behind it.
 TABLE_LOCK_S = 10

@@ -8,20 +8,11 @@ from environs import Env, EnvValidationError
 from flask import Blueprint, Flask, Response
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from shared import (
-    bearer,
-    bounds,
-    cache,
-    config,
-    db,
-    gate,
-    logs,
-    metrics,
-    ops,
-    problems,
-    reports,
-    schemas,
-)
+from shared import config, redis
+from shared.auth import guard
+from shared.database import base
+from shared.observability import logging, metrics, tracing
+from shared.web import bounds, errors, gate, health, schemas
 
 CANNOT_START = 3
 
@@ -47,7 +38,18 @@ def create_service(
     app.url_map.converters["id"] = schemas.IdConverter
     # A path is exact.
     app.url_map.merge_slashes = False
-    for plumbing in (logs, metrics, problems, bounds, gate, db, cache, bearer, ops, reports):
+    for plumbing in (
+        logging,
+        metrics,
+        errors,
+        bounds,
+        gate,
+        base,
+        redis,
+        guard,
+        health,
+        tracing,
+    ):
         plumbing.init_app(app)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)

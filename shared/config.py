@@ -8,7 +8,7 @@ from typing import Any
 
 from environs import Env, ValidationError, validate
 
-from shared.urls import check_database_url, check_redis_url
+from shared.database.urls import check_database_url, check_redis_url
 
 #: What a body may have (docs/api.md, "Conventions"); a push has a limit of its own.
 MAX_BODY_BYTES = 64 * 1024

@@ -6,7 +6,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from deploy.openapi import describe
+from deploy.api.openapi import describe
 
 Json = dict[str, Any]
 

@@ -14,9 +14,9 @@ from werkzeug.test import TestResponse
 
 import services.auth
 from services.users.schemas import ListParameters
-from shared.db import db
+from shared.database.base import db
 from shared.models import LoginFailures
-from shared.schemas import Text
+from shared.web.schemas import Text
 from tests.api import PASSWORD, Api, Device, assert_problem, new_email
 from tests.test_bad_bodies import CALLS, NO_TOKEN
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
-from shared.engines import engine_options, look_up_options
+from shared.database.engines import engine_options, look_up_options
 from tests.conftest import ROOT
 
 SERVICES = ("auth", "users", "sync")

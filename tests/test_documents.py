@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.openapi import describe
+from deploy.api.openapi import describe
 from tests.conftest import ROOT
 
 #: Made, installed or fetched, and so not ours to keep right.

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from deploy.openapi import describe
+from deploy.api.openapi import describe
 from tests import contract
 from tests.api import Device, project
 

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 import services.auth
 import services.sync
 import services.users
-from deploy import site
+from deploy.api import site
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

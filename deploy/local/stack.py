@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy import site
+from deploy.api import site
 from deploy.grants import grant
 from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS, make_keys
 from deploy.local import servers

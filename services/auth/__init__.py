@@ -5,7 +5,7 @@ from typing import Any
 from flask import Flask
 
 from services.auth import config, rotation, routes, signing
-from shared import passwords
+from shared.accounts import passwords
 from shared.app import create_service
 
 

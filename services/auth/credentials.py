@@ -6,17 +6,19 @@ from typing import Any
 from sqlalchemy import bindparam, update
 
 from services.auth.rotation import Grant, InvalidCredentials, Lifetimes, open_session
-from shared import attempts, metrics
-from shared.accounts import add_user
-from shared.db import affected, transaction
+from shared.accounts import lockout
+from shared.accounts.passwords import hash_password, is_outdated
+from shared.accounts.users import add_user
+from shared.database.bulk import affected
+from shared.database.transaction import transaction
 from shared.models import User
-from shared.passwords import hash_password, is_outdated
-from shared.problems import Problem
+from shared.observability import metrics
+from shared.web.errors import Problem
 
 log = logging.getLogger("audit")
 
 #: The counts of failures and, in the same statement, the account.
-FIND_USER = attempts.FIND_COUNTS.add_columns(*User.__table__.c).outerjoin(
+FIND_USER = lockout.FIND_COUNTS.add_columns(*User.__table__.c).outerjoin(
     User, User.email == bindparam("email")
 )
 
@@ -56,20 +58,20 @@ def login(
     """
     email = email.strip().lower()
     try:
-        attempt, user = attempts.begin(attempts.login_limits(email, client), FIND_USER, email=email)
-    except attempts.TooManyAttempts:
+        attempt, user = lockout.begin(lockout.login_limits(email, client), FIND_USER, email=email)
+    except lockout.TooManyAttempts:
         metrics.LOGINS.labels("refused").inc()
         raise
     # Outside of any transaction: hashing is slow on purpose.
-    if not attempts.verify(attempt, user.password, password):
+    if not lockout.verify(attempt, user.password, password):
         log.warning(
             "login_locked" if attempt.exhausts else "login_failed",
-            extra={"email_hash": attempts.key(email), "user_id": user.id},
+            extra={"email_hash": lockout.key(email), "user_id": user.id},
         )
         metrics.LOGINS.labels("locked" if attempt.exhausts else "failed").inc()
         raise InvalidCredentials
     if not user.is_active:
-        transaction(attempts.forget)(attempt)
+        transaction(lockout.forget)(attempt)
         raise AccountDisabled
     rehashed = hash_password(password) if is_outdated(user.password) else None
     grant = _begin(attempt, user.id, user.password, rehashed, device_name, lifetimes)
@@ -80,14 +82,14 @@ def login(
 
 @transaction
 def _begin(
-    attempt: attempts.Attempt,
+    attempt: lockout.Attempt,
     user_id: str,
     verified: str,
     rehashed: str | None,
     device_name: str | None,
     lifetimes: Lifetimes,
 ) -> Grant:
-    attempts.forget(attempt)
+    lockout.forget(attempt)
     own = (User.id == user_id, User.password == verified)
     if rehashed and affected(update(User).where(*own).values(password=rehashed)):
         verified = rehashed

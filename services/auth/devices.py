@@ -5,11 +5,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from shared.db import db, transaction
+from shared.auth.sessions import Caller, end_sessions
+from shared.database.base import db
+from shared.database.transaction import transaction
 from shared.models import Session
 from shared.now import now_ms, rfc3339
-from shared.problems import NotFound
-from shared.sessions import Caller, end_sessions
+from shared.web.errors import NotFound
 
 log = logging.getLogger("audit")
 

@@ -9,12 +9,13 @@ from typing import Any
 import orjson
 from sqlalchemy import BigInteger, String, bindparam, insert, select
 
-from shared import metrics
-from shared.db import db, transaction
+from shared.auth.sessions import end_sessions
+from shared.database.base import db
+from shared.database.transaction import transaction
 from shared.models import Session, User
 from shared.now import now_ms
-from shared.problems import Unauthorized
-from shared.sessions import end_sessions
+from shared.observability import metrics
+from shared.web.errors import Unauthorized
 
 log = logging.getLogger("audit")
 

@@ -5,10 +5,10 @@ from typing import Any
 from flask import Blueprint, current_app, g, request
 
 from services.auth import credentials, devices, rotation, schemas, signing
-from shared import tokens
-from shared.bearer import bearer_token, require_access_token
-from shared.problems import Unauthorized
-from shared.schemas import read_json, user_json
+from shared.auth import tokens
+from shared.auth.guard import bearer_token, require_access_token
+from shared.web.errors import Unauthorized
+from shared.web.schemas import read_json, user_json
 
 #: Open to everybody: these calls take credentials, or a token that may be a refresh token.
 public = Blueprint("public", __name__, url_prefix="/v1/auth")

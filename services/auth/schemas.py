@@ -1,7 +1,7 @@
 """Request bodies of the auth service (docs/api.md, "Auth service")."""
 
-from shared.passwords import NewPassword, Password
-from shared.schemas import EMAIL_LENGTH, Body, Email, Name, Text
+from shared.accounts.passwords import NewPassword, Password
+from shared.web.schemas import EMAIL_LENGTH, Body, Email, Name, Text
 
 #: Several times what ours have, and less than a server takes in a header.
 TOKEN_LENGTH = 4096

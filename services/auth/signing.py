@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from flask import Flask, current_app
 
 from services.auth.rotation import Grant
+from shared.auth.tokens import ALGORITHM, jwk
 from shared.now import now_ms
-from shared.tokens import ALGORITHM, jwk
 
 
 def init_app(app: Flask) -> None:

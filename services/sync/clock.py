@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from shared.db import db
+from shared.database.base import db
 from shared.models import Restore, User
 from shared.now import now_ms
-from shared.problems import Unauthorized
+from shared.web.errors import Unauthorized
 
 #: Built once, since every pull or push runs them.
 LOCK = select(User.last_modified_at).where(User.id == bindparam("user")).with_for_update()

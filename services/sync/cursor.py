@@ -8,8 +8,8 @@ import orjson
 
 from services.sync.schemas import LATEST, SAFE_ID
 from services.sync.selection import Mode, PullRequest, Scope
-from shared.problems import Problem
-from shared.tables import synced_tables
+from shared.models.tables import synced_tables
+from shared.web.errors import Problem
 
 
 class InvalidCursor(Problem):

@@ -10,10 +10,10 @@ from services.sync import clock
 from services.sync.clock import Reading
 from services.sync.cursor import Cursor, InvalidCursor, write
 from services.sync.selection import Mode, PullRequest, Scope, scope, select_rows
-from shared import metrics
-from shared.db import db
-from shared.json_rows import encode_rows
-from shared.tables import SyncedTable, synced_tables
+from shared.database.base import db
+from shared.database.json_rows import encode_rows
+from shared.models.tables import SyncedTable, synced_tables
+from shared.observability import metrics
 
 BUCKETS = ("created", "updated", "deleted")
 

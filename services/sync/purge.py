@@ -9,12 +9,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from services.sync import clock
-from shared import db_errors
-from shared.db import affected, db, transaction
+from shared.database import errors
+from shared.database.base import db
+from shared.database.bulk import affected
+from shared.database.transaction import transaction
 from shared.models import LoginFailures, Session, User
+from shared.models.tables import SyncedTable, synced_tables
 from shared.now import DAY_MS, now_ms
-from shared.problems import Unauthorized
-from shared.tables import SyncedTable, synced_tables
+from shared.web.errors import Unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ def _purge_tombstones(table: SyncedTable, before: int) -> int:
                 # The account was deleted meanwhile, and its rows with it.
                 continue
             except DBAPIError as error:
-                if db_errors.why_unavailable(error) not in db_errors.ROLLED_BACK:
+                if errors.why_unavailable(error) not in errors.ROLLED_BACK:
                     raise
                 # Somebody holds the user's clock for long. There is a next time.
                 log.warning("purge_skipped", extra={"user_id": user_id})

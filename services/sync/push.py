@@ -10,10 +10,11 @@ from services.sync.merge import Action, Known, Operation
 from services.sync.repair import repair_record
 from services.sync.rows import Row
 from services.sync.schemas import MOST_NAMES, OPERATIONS, SAFE_ID, Changes
-from shared import metrics
-from shared.db import CHUNK, transaction
-from shared.problems import Problem, readable
-from shared.tables import SyncedTable, Value, synced_tables
+from shared.database.bulk import CHUNK
+from shared.database.transaction import transaction
+from shared.models.tables import SyncedTable, Value, synced_tables
+from shared.observability import metrics
+from shared.web.errors import Problem, readable
 
 #: Names by table: of ids, or of columns.
 Names = dict[str, list[str]]

@@ -12,7 +12,7 @@ LARGEST = 2**53
 
 
 class Column(Protocol):
-    """What the rules need to know of a column; `shared.tables.Column` is one."""
+    """What the rules need to know of a column; `shared.models.tables.Column` is one."""
 
     name: str
     kind: str

@@ -11,12 +11,12 @@ from services.sync.pull import pull_changes, pull_page
 from services.sync.push import push_changes
 from services.sync.schemas import Parameters, invalid, load_changes
 from services.sync.selection import PullRequest
-from shared import metrics
-from shared.bearer import require_access_token
-from shared.bounds import takes_large_bodies
-from shared.schemas import read_json
-from shared.streams import stream
-from shared.tables import synced_tables
+from shared.auth.guard import require_access_token
+from shared.models.tables import synced_tables
+from shared.observability import metrics
+from shared.web.bounds import takes_large_bodies
+from shared.web.schemas import read_json
+from shared.web.streams import stream
 
 log = logging.getLogger(__name__)
 

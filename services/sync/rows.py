@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, select, update
 
-from shared.db import CHUNK, chunks, db
-from shared.json_rows import read_rows, write_rows
-from shared.tables import SyncedTable
+from shared.database.base import db
+from shared.database.bulk import CHUNK, chunks
+from shared.database.json_rows import read_rows, write_rows
+from shared.models.tables import SyncedTable
 
 Row = dict[str, Any]
 

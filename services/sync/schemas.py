@@ -9,16 +9,9 @@ import orjson
 
 from services.sync.merge import Operation
 from services.sync.selection import Migration
-from shared.problems import (
-    Fault,
-    Faults,
-    InvalidParameter,
-    InvalidRequest,
-    TooLarge,
-    one_fault,
-)
-from shared.schemas import ID_PATTERN, camel
-from shared.tables import synced_tables
+from shared.models.tables import synced_tables
+from shared.web.errors import Fault, Faults, InvalidParameter, InvalidRequest, TooLarge, one_fault
+from shared.web.schemas import ID_PATTERN, camel
 
 #: `{table: {"created": [records], "updated": [records], "deleted": [ids]}}`
 Changes = dict[str, dict[Operation, list[Any]]]

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, false, or_, true
 
-from shared.sessions import Caller
-from shared.tables import SyncedTable
+from shared.auth.sessions import Caller
+from shared.models.tables import SyncedTable
 
 
 class Mode(StrEnum):

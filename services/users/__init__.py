@@ -6,7 +6,8 @@ from flask import Flask
 
 from services.users import routes
 from services.users.cli import create_admin
-from shared import config, passwords
+from shared import config
+from shared.accounts import passwords
 from shared.app import create_service
 
 

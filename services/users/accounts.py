@@ -5,14 +5,16 @@ from typing import Any
 
 import orjson
 
-from shared import attempts, cache
-from shared.accounts import LastAdmin, is_last_admin, touch, write_email
-from shared.db import db, transaction
+from shared import redis
+from shared.accounts import lockout
+from shared.accounts.passwords import hash_password
+from shared.accounts.users import LastAdmin, is_last_admin, touch, write_email
+from shared.auth.sessions import Caller, end_sessions, find_caller
+from shared.database.base import db
+from shared.database.transaction import transaction
 from shared.models import User
-from shared.passwords import hash_password
-from shared.problems import Fault, Faults, InvalidRequest, Problem, Unauthorized
-from shared.schemas import user_json
-from shared.sessions import Caller, end_sessions, find_caller
+from shared.web.errors import Fault, Faults, InvalidRequest, Problem, Unauthorized
+from shared.web.schemas import user_json
 
 log = logging.getLogger("audit")
 
@@ -31,16 +33,16 @@ def read_profile(caller: Caller) -> bytes:
 
     The copy in Redis begins with its version, and is used while that is the database's.
     """
-    key, version = cache.profile_key(caller.user_id), b"%d " % caller.profile_version
-    copy = cache.get(key)
+    key, version = redis.profile_key(caller.user_id), b"%d " % caller.profile_version
+    copy = redis.get(key)
     if copy and copy.startswith(version):
         return copy.removeprefix(version)
     profile = orjson.dumps(user_json(_read(caller)))
-    if cache.put(key, version + profile, PROFILE_SECONDS):
+    if redis.put(key, version + profile, PROFILE_SECONDS):
         # Whoever changed or deleted the account meanwhile dropped the copy before it was there.
         now = find_caller(caller.user_id, caller.session_id)
         if now is None or now.profile_version != caller.profile_version:
-            cache.drop(key)
+            redis.drop(key)
     return profile
 
 
@@ -60,7 +62,7 @@ def change_profile(caller: Caller, changes: dict[str, Any]) -> User:
             raise InvalidRequest(faults)
         _confirm(caller, user, password)
     user = _change(caller, user.password if new_email else None, changes)
-    cache.drop(cache.profile_key(user.id))
+    redis.drop(redis.profile_key(user.id))
     if new_email:
         log.info("email_changed")
     return user
@@ -74,7 +76,7 @@ def change_password(caller: Caller, current_password: str, new_password: str) ->
     user = _read(caller)
     _confirm(caller, user, current_password)
     ended = _set_password(caller, user.password, hash_password(new_password))
-    cache.drop(cache.profile_key(user.id))
+    redis.drop(redis.profile_key(user.id))
     log.info("password_changed", extra={"sessions": ended})
 
 
@@ -83,7 +85,7 @@ def delete_account(caller: Caller, password: str) -> None:
     user = _read(caller)
     _confirm(caller, user, password)
     _delete(caller, user.password)
-    cache.drop(cache.profile_key(user.id))
+    redis.drop(redis.profile_key(user.id))
     log.info("account_deleted")
 
 
@@ -98,11 +100,11 @@ def _read(caller: Caller) -> User:
 
 def _confirm(caller: Caller, user: User, password: str) -> None:
     """Raise unless `password` is the user's. Raises `TooManyAttempts`, too."""
-    attempt, _ = attempts.begin(attempts.confirmation_limits(caller.session_id))
-    if not attempts.verify(attempt, user.password, password):
+    attempt, _ = lockout.begin(lockout.confirmation_limits(caller.session_id))
+    if not lockout.verify(attempt, user.password, password):
         log.warning("confirmation_locked" if attempt.exhausts else "confirmation_failed")
         raise WrongPassword
-    transaction(attempts.forget)(attempt)
+    transaction(lockout.forget)(attempt)
 
 
 def _lock(caller: Caller, verified: str | None) -> User:

@@ -5,13 +5,14 @@ from typing import Any
 
 from sqlalchemy import func, or_, select
 
-from shared import cache
-from shared.accounts import LastAdmin, add_user, is_last_admin, touch, write_email
-from shared.db import db, transaction
+from shared import redis
+from shared.accounts.passwords import hash_password
+from shared.accounts.users import LastAdmin, add_user, is_last_admin, touch, write_email
+from shared.auth.sessions import end_sessions
+from shared.database.base import db
+from shared.database.transaction import transaction
 from shared.models import User
-from shared.passwords import hash_password
-from shared.problems import NotFound
-from shared.sessions import end_sessions
+from shared.web.errors import NotFound
 
 log = logging.getLogger("audit")
 
@@ -63,7 +64,7 @@ def change_user(user_id: str, changes: dict[str, Any]) -> User:
     Raises `NotFound`, `EmailTaken`, `LastAdmin`.
     """
     user = _change(user_id, changes)
-    cache.drop(cache.profile_key(user_id))
+    redis.drop(redis.profile_key(user_id))
     log.info("account_changed_by_admin", extra={"target_id": user_id, "fields": sorted(changes)})
     return user
 
@@ -87,7 +88,7 @@ def _change(user_id: str, changes: dict[str, Any]) -> User:
 def delete_user(user_id: str) -> None:
     """Delete an account with all its data. Raises `NotFound`, `LastAdmin`."""
     _delete(user_id)
-    cache.drop(cache.profile_key(user_id))
+    redis.drop(redis.profile_key(user_id))
     log.info("account_deleted_by_admin", extra={"target_id": user_id})
 
 
@@ -111,7 +112,7 @@ def appoint(email: str) -> bool:
     user_id = _appoint(email)
     if user_id is None:
         return False
-    cache.drop(cache.profile_key(user_id))
+    redis.drop(redis.profile_key(user_id))
     log.info("administrator_appointed", extra={"target_id": user_id})
     return True
 

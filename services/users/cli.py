@@ -7,7 +7,7 @@ from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
 from services.users.administration import appoint, create_user
-from shared.schemas import Email
+from shared.web.schemas import Email
 
 
 @click.command("create-admin")

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import orjson
 from sqlalchemy import orm, select
 
-from shared.db import db
-from shared.json_rows import encode_rows
+from shared.auth.sessions import Caller
+from shared.database.base import db
+from shared.database.json_rows import encode_rows
 from shared.models import Session, User
+from shared.models.tables import synced_tables
 from shared.now import rfc3339
-from shared.problems import Unauthorized
-from shared.schemas import user_json
-from shared.sessions import Caller
-from shared.tables import synced_tables
+from shared.web.errors import Unauthorized
+from shared.web.schemas import user_json
 
 
 def export_account(caller: Caller) -> Iterator[bytes]:

@@ -7,10 +7,10 @@ from marshmallow import ValidationError
 
 from services.users import accounts, administration, schemas
 from services.users.export import export_account
-from shared.bearer import require_access_token
-from shared.problems import Forbidden, InvalidParameter, flatten
-from shared.schemas import read_json, user_json
-from shared.streams import stream
+from shared.auth.guard import require_access_token
+from shared.web.errors import Forbidden, InvalidParameter, flatten
+from shared.web.schemas import read_json, user_json
+from shared.web.streams import stream
 
 me = Blueprint("me", __name__, url_prefix="/v1/users/me")
 me.before_request(require_access_token)

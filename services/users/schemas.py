@@ -2,8 +2,8 @@
 
 from marshmallow import fields, validate
 
-from shared.passwords import NewPassword, Password
-from shared.schemas import Body, Email, Name, Text
+from shared.accounts.passwords import NewPassword, Password
+from shared.web.schemas import Body, Email, Name, Text
 
 ROLES = ("user", "admin")
 

@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, ForeignKey, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db import Base
+from shared.database.base import Base
 from shared.models.columns import ID, TABLE_OPTIONS
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, and_
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db import Base
+from shared.database.base import Base
 from shared.models.columns import TABLE_OPTIONS
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from sqlalchemy import BigInteger, Boolean, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
-from shared.db import Base
+from shared.database.base import Base
 from shared.models import columns
 from shared.models.columns import ID, TABLE_OPTIONS
 

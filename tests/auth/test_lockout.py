@@ -11,8 +11,8 @@ from werkzeug.test import TestResponse
 
 import services.auth
 from deploy.local import embedded
-from shared import attempts, passwords
-from shared.db import db
+from shared.accounts import lockout, passwords
+from shared.database.base import db
 from shared.models import LoginFailures
 from tests.api import PASSWORD, Api, Device, assert_problem, new_email
 from tests.clock import Clock
@@ -117,7 +117,7 @@ def test_an_ipv4_address_and_an_ipv6_64_are_one_client(
 
 @pytest.mark.parametrize("address", ["", "unix:", "é", "fe80::1%eth0", "999.1.1.1"])
 def test_what_is_no_address_is_a_client_too(address: str) -> None:
-    limits = attempts.login_limits("a@example.com", address)
+    limits = lockout.login_limits("a@example.com", address)
     assert [limit.most for limit in limits] == [100, 10]
 
 

@@ -8,8 +8,8 @@ import pytest
 
 import services.auth
 import services.users
-from shared import passwords
-from shared.db import db
+from shared.accounts import passwords
+from shared.database.base import db
 from shared.models import User
 from tests.api import PASSWORD, Api, Device, assert_problem, new_email
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import services.auth
 from services.auth import rotation
-from shared.db import db
+from shared.database.base import db
 from shared.models import Session
 from tests.api import PASSWORD, Api, Device, assert_problem
 from tests.clock import Clock

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from deploy import site
+from deploy.api import site
 from deploy.grants import grant
 from tests.servers import processes
 

@@ -13,8 +13,8 @@ from werkzeug.test import TestResponse
 import services.auth
 import services.sync
 import services.users
-from shared import bounds, problems
-from shared.schemas import read_json
+from shared.web import bounds, errors
+from shared.web.schemas import read_json
 from tests.api import Api, Device, assert_problem, project
 
 
@@ -49,7 +49,7 @@ def broken() -> None:
 
 
 def refused() -> None:
-    raise problems.NotFound
+    raise errors.NotFound
 
 
 @pytest.mark.parametrize("answer", [dict, streamed, broken, refused], ids=lambda f: f.__name__)

@@ -15,16 +15,17 @@ from sqlalchemy.exc import DBAPIError
 
 import services.sync
 from deploy.local import embedded
-from shared import db_errors
-from shared.db import db, transaction
-from shared.engines import AT_ONCE
+from shared.database import errors
+from shared.database.base import db
+from shared.database.engines import AT_ONCE
+from shared.database.transaction import transaction
 from tests.api import Api, Device, assert_problem, changes, project
 from tests.conftest import ROOT, Backend, alembic
 from tests.servers.processes import MariaDB, free_port
 
 
 def test_each_number_means_one_thing() -> None:
-    numbers = [number for some in db_errors.NUMBERS.values() for number in some]
+    numbers = [number for some in errors.NUMBERS.values() for number in some]
     assert len(numbers) == len(set(numbers))
 
 
@@ -33,7 +34,7 @@ def test_each_number_means_one_thing() -> None:
 )
 def test_what_we_sent_wrong_is_a_bug(number: int) -> None:
     error = DBAPIError("…", None, pymysql.err.OperationalError(number, "…"))
-    assert db_errors.why_unavailable(error) is None
+    assert errors.why_unavailable(error) is None
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def attempt(path: Path, *statements: str) -> str | None:
             for statement in statements:
                 connection.execute(statement)
     except sqlite3.Error as error:
-        return db_errors.meaning(error)
+        return errors.meaning(error)
     return "nothing"
 
 
@@ -189,7 +190,7 @@ def test_a_full_disk_is_503_and_the_next_push_after_it_has_room_succeeds(
 def test_a_transaction_past_its_deadline_writes_nothing(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.db.TRANSACTION_S", -1)
+    monkeypatch.setattr("shared.database.transaction.TRANSACTION_S", -1)
     refused = device.push_raw(changes(projects={"created": [project()]}))
     assert_problem(refused, 503, "unavailable")
     monkeypatch.undo()
@@ -201,7 +202,7 @@ def test_a_transaction_past_its_deadline_writes_nothing(
         db.session.execute(text("SELECT 1"))
 
     app = services.sync.create_app()
-    with app.app_context(), pytest.raises(db_errors.DeadlineExceeded):
+    with app.app_context(), pytest.raises(errors.DeadlineExceeded):
         late()
     monkeypatch.undo()
 

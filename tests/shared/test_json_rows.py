@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, select
 
-from shared import json_rows
-from shared.json_rows import encode_rows
-from shared.tables import synced_tables
+from shared.database import json_rows
+from shared.database.json_rows import encode_rows
+from shared.models.tables import synced_tables
 from tests.api import Device, project, task
 from tests.conftest import Backend
 

@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
-from shared.db import Base
+from shared.database.base import Base
 from tests.conftest import ROOT, Backend, alembic
 
 

@@ -13,8 +13,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.engine import Engine
 
-from shared.db import Base
-from shared.engines import job_options
+from shared.database.base import Base
+from shared.database.engines import job_options
 from tests.conftest import ROOT, Backend, alembic
 
 KILLED = 9

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.problems import Fault, flatten
+from shared.web.errors import Fault, flatten
 from tests.api import PASSWORD, Api, Device, assert_problem
 
 

@@ -9,7 +9,7 @@ from environs import ValidationError
 from sqlalchemy import make_url
 
 import services.sync
-from shared.urls import check_database_url, check_redis_url
+from shared.database.urls import check_database_url, check_redis_url
 from tests.api import Api, assert_problem
 from tests.conftest import ROOT, Backend
 

@@ -17,7 +17,7 @@ BINARIES = HERE / "node_modules/.bin"
 
 
 def write_schema(path: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "deploy.client_schema", *arguments]
+    command = [sys.executable, "-m", "deploy.api.client_schema", *arguments]
     path.write_bytes(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
 
 

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from deploy.openapi import describe
+from deploy.api.openapi import describe
 from tests.api import Device, project, wire
 from tests.conftest import Backend
 from tests.servers.stacks import Compose, Server, fetch

@@ -11,7 +11,8 @@ from sqlalchemy import make_url
 
 import services.sync
 from deploy.local import embedded
-from shared import cache, engines
+from shared import redis
+from shared.database import engines
 from tests.api import Api, Device, assert_problem, changes, project
 from tests.conftest import Backend, alembic
 from tests.servers.processes import MariaDB, RedisServer, free_port
@@ -168,16 +169,16 @@ def test_after_a_failover_of_redis_it_caches_again(
             REDIS_URL=f"redis://:{old.password}@127.0.0.1:{proxy.port}/0"
         )
         with app.app_context():
-            cache.put("before", b"x", 60)
-            assert cache.get("before") == b"x"
+            redis.put("before", b"x", 60)
+            assert redis.get("before") == b"x"
             with old.client() as client:
                 client.config_set("masterauth", new.password)
                 client.replicaof("127.0.0.1", new.port)
             proxy.target = new.port
 
             def caches_again() -> bool:
-                cache.put("after", b"y", 60)
-                return cache.get("after") == b"y"
+                redis.put("after", b"y", 60)
+                return redis.get("after") == b"y"
 
             eventually(caches_again)
     with new.client() as client:

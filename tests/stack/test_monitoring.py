@@ -19,7 +19,7 @@ import pymysql
 import pytest
 import yaml
 
-import shared.metrics  # noqa: F401 (declares the metrics)
+import shared.observability.metrics  # noqa: F401 (declares the metrics)
 from bench.faults import hang
 from tests.api import Device, changes, project, wire
 from tests.conftest import ROOT, lacking

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from deploy import site
-from deploy.client_schema import render
+from deploy.api import site
+from deploy.api.client_schema import render
 from tests.conftest import ROOT, lacking
 from tests.servers.stacks import Embedded, Server, Stack
 from tests.stack.test_gateway import Start

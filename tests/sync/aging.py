@@ -3,10 +3,10 @@
 from sqlalchemy import update
 
 import services.sync
-from shared.db import db
+from shared.database.base import db
 from shared.models import User
+from shared.models.tables import synced_tables
 from shared.now import DAY_MS
-from shared.tables import synced_tables
 from tests.api import Device
 
 

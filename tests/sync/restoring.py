@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 
-from shared.db import db
+from shared.database.base import db
 from shared.models import Restore, User
+from shared.models.tables import synced_tables
 from shared.now import now_ms
-from shared.tables import synced_tables
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import services.sync
-from shared import cache
+from shared import redis
 from tests.api import Api, Device, changes, new_id, project, wire
 from tests.conftest import Backend
 from tests.servers.clusters import RedisCluster
@@ -100,8 +100,8 @@ def test_the_cache_lives_on_when_a_master_of_redis_dies(
 
     def works(key: str) -> bool:
         with app.app_context():
-            cache.put(key, b"value", 60)
-            return cache.get(key) == b"value"
+            redis.put(key, b"value", 60)
+            return redis.get(key) == b"value"
 
     keys = [f"key:{n}" for n in range(30)]
     assert all(works(key) for key in keys)

@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 import services.sync
 from services.sync.purge import purge
-from shared.db import db
+from shared.database.base import db
 from shared.models import Restore, User
 from shared.now import DAY_MS
 from tests.api import Device, assert_problem, project, task, wire

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 import services.sync
 from services.sync import purge as purge_module
-from shared.db import db
+from shared.database.base import db
 from shared.models import LoginFailures, Project, Session, Task, User
 from tests.api import PASSWORD, Device, project, task, wire
 from tests.clock import Clock

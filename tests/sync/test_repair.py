@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.sync.repair import repair_record, repair_value
-from shared.tables import Column
+from shared.models.tables import Column
 
 NAME = Column("name", "string", optional=False, characters=5)
 NOTE = Column("note", "string", optional=True, bytes=10)

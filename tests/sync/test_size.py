@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from shared.db import CHUNK
+from shared.database.bulk import CHUNK
 from tests.api import Device, project, task
 from tests.conftest import Backend
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import services.users
-from shared.db import Base, db
+from shared.database.base import Base, db
 from tests.api import PASSWORD, Api, Device, assert_problem, project, task, wire
 from tests.conftest import Backend
 

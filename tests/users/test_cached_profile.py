@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import services.users
-from shared import cache
+import shared.redis
 from tests.api import PASSWORD, Api, Device, new_email
 from tests.conftest import Backend, appoint
 
@@ -90,7 +90,7 @@ def test_every_change_by_others_drops_the_copy(device: Device, redis: Any) -> No
 def test_a_reader_that_is_overtaken_leaves_no_copy(
     device: Device, redis: Any, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = cache.put
+    put = redis.put
 
     def late(*arguments: Any) -> bool:
         monkeypatch.undo()
@@ -102,6 +102,6 @@ def test_a_reader_that_is_overtaken_leaves_no_copy(
             overtaking.api.delete("/users/me", body, token=device.token)
         return put(*arguments)
 
-    monkeypatch.setattr(cache, "put", late)
+    monkeypatch.setattr(shared.redis, "put", late)
     assert read(device)["email"] == device.email
     assert kept(redis, device.email) == []

@@ -11,11 +11,11 @@ from marshmallow import ValidationError
 from sqlalchemy import select
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from shared import metrics
-from shared.db import db
+from shared.database.base import db
 from shared.models import User
-from shared.problems import Fault, Unavailable
-from shared.schemas import Text, normalise
+from shared.observability import metrics
+from shared.web.errors import Fault, Unavailable
+from shared.web.schemas import Text, normalise
 
 SHORTEST, LONGEST = 8, 128
 #: A password of `LONGEST` characters has at most so many in the longest of Unicode's normal forms.

@@ -13,7 +13,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 
-from shared import metrics
+from shared.observability import metrics
 
 log = logging.getLogger(__name__)
 

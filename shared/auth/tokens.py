@@ -21,7 +21,7 @@ from jwt.exceptions import (
 )
 
 from shared.now import now_ms
-from shared.problems import Unauthorized
+from shared.web.errors import Unauthorized
 
 log = logging.getLogger(__name__)
 

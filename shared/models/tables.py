@@ -7,7 +7,7 @@ from typing import Literal
 from sqlalchemy import BigInteger, Boolean, ColumnElement, String, Table, Text
 from sqlalchemy import Column as SqlColumn
 
-from shared.db import Base
+from shared.database.base import Base
 from shared.models import Synced
 
 Kind = Literal["string", "number", "boolean"]

@@ -11,8 +11,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from shared import db_errors
-from shared.engines import engine_options, is_sqlite
+from shared.database import errors
+from shared.database.engines import engine_options, is_sqlite
 
 FORM = "Write mysql+pymysql://USER:PASSWORD@HOST:PORT/DATABASE (for MariaDB too) or sqlite:///PATH."
 ENCODE = (
@@ -109,7 +109,7 @@ def _ask(url: URL) -> None:
         with engine.connect():
             pass
     except DBAPIError as error:
-        number = db_errors.number(error)
+        number = errors.number(error)
         if number == 1049:
             raise ValidationError("The server has no such database.") from error
         if number in (1044, 1045, 1698):

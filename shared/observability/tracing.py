@@ -9,8 +9,6 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import Engine, event
 
-from shared.db import db
-
 
 def init_app(app: Flask) -> None:
     """Start what is configured; what it needs is in requirements-stack.txt."""
@@ -36,7 +34,7 @@ def trace(app: Flask, url: str) -> None:
         app, tracer_provider=provider, excluded_urls="healthz,readyz,metrics"
     )
     with app.app_context():
-        for engine in (db.engine, app.extensions["look_ups"]):
+        for engine in (app.extensions["sqlalchemy"].engine, app.extensions["look_ups"]):
             trace_statements(engine, provider)
     redis = RedisInstrumentor()
     if not redis.is_instrumented_by_opentelemetry:
@@ -47,7 +45,7 @@ def trace_statements(engine: Engine, provider: Any) -> None:
     """A span for each statement, without its values. (OpenTelemetry's own needs asyncio's packages.)"""
     from opentelemetry.trace import SpanKind
 
-    tracer = provider.get_tracer("shared.db")
+    tracer = provider.get_tracer("shared.database")
 
     @event.listens_for(engine, "before_cursor_execute")
     def before(_connection: Any, _cursor: Any, text: str, _p: Any, context: Any, _m: Any) -> None:

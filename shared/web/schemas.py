@@ -9,10 +9,10 @@ import orjson
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from werkzeug.routing import BaseConverter
 
-from shared.bounds import read_body
 from shared.models import User
 from shared.now import rfc3339
-from shared.problems import Fault, InvalidJson, TooLarge
+from shared.web.bounds import read_body
+from shared.web.errors import Fault, InvalidJson, TooLarge
 
 NAME_LENGTH = 255
 EMAIL_LENGTH = 255

@@ -1,11 +1,11 @@
-"""The pages that go with the API: `python -m deploy.site DIRECTORY` writes them for the gateway to serve."""
+"""The pages that go with the API: `python -m deploy.api.site DIRECTORY` writes them for the gateway."""
 
 import json
 import sys
 from importlib.resources import files
 from pathlib import Path
 
-from deploy.openapi import describe
+from deploy.api.openapi import describe
 
 #: What the pages may load; the playground may ask any backend (`?backend=…`).
 POLICY = (
@@ -13,7 +13,7 @@ POLICY = (
     " frame-ancestors 'none'"
 )
 
-PLAYGROUND = Path(__file__).parent.parent / "client/playground"
+PLAYGROUND = Path(__file__).parent.parent.parent / "client/playground"
 
 INDEX = """<!doctype html>
 <html lang="en">

@@ -11,8 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from shared import db_errors, metrics
-from shared.db_errors import DeadlineExceeded
+from shared.database import errors
+from shared.database.errors import DeadlineExceeded
+from shared.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -272,12 +273,12 @@ def init_app(app: Flask) -> None:
     @app.errorhandler(DeadlineExceeded)
     @app.errorhandler(DBAPIError)
     def on_database_error(error: DBAPIError | DeadlineExceeded | PoolTimeout) -> Response:
-        cause = db_errors.why_unavailable(error)
+        cause = errors.why_unavailable(error)
         if cause is None:
             return on_bug(error)
         # Without the traceback: the cause is outside, and a statement's values are secret.
         metrics.UNAVAILABLE.labels(cause).inc()
-        log.error("database_unavailable", extra={"cause": cause, "number": db_errors.number(error)})
+        log.error("database_unavailable", extra={"cause": cause, "number": errors.number(error)})
         return to_response(Unavailable())
 
     @app.errorhandler(Exception)

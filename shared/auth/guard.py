@@ -4,8 +4,9 @@ import re
 
 from flask import Flask, g, request
 
-from shared import bounds, sessions, tokens
-from shared.problems import Unauthorized
+from shared.auth import sessions, tokens
+from shared.web import bounds
+from shared.web.errors import Unauthorized
 
 #: One spelling of each token, since limits go by it: one blank, no padding, nothing behind it. A
 #: signature's last character stands for two bits, so that only four of them are canonical.

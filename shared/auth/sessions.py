@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, exists, func, select, update
 
-from shared.db import affected, look_up
+from shared.database.bulk import affected
+from shared.database.transaction import look_up
 from shared.models import Restore, Session, User
 from shared.now import now_ms
 

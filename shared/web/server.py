@@ -11,7 +11,7 @@ import orjson
 from gunicorn.http import errors, message
 from gunicorn.workers.gthread import ThreadWorker
 
-from shared.problems import NoHttp, Problem, body_of
+from shared.web.errors import NoHttp, Problem, body_of
 
 #: A migration sync travels in the URL. gunicorn allows no more than 8,190 bytes, whatever its setting.
 LONGEST_REQUEST_LINE = 32 * 1024

@@ -17,8 +17,6 @@ from prometheus_client import (
 )
 from prometheus_client import multiprocess as processes
 
-from shared import db_errors
-
 #: From a cached answer to a first sync on a slow day.
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 BYTES = (1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
@@ -78,8 +76,6 @@ CACHE_PAUSED = Counter("cache_paused_total", "Commands that were not tried after
 for _counter, _outcomes in (
     (LOGINS, ("succeeded", "failed", "locked", "refused")),
     (REFRESHES, ("rotated", "repeated", "reused", "refused")),
-    (RETRIES, sorted(db_errors.ROLLED_BACK | db_errors.SERVER_GONE)),
-    (UNAVAILABLE, sorted(db_errors.CAUSES)),
     (CACHE, ("hit", "miss", "failed")),
     (PULLS, ("first", "changes", "restored", "replacement", "nothing")),
 ):

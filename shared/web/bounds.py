@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from flask import Flask, Response, current_app, request
 from gunicorn.http.errors import ParseException
 
-from shared.problems import (
+from shared.web.errors import (
     NoHttp,
     NotFound,
     RateLimited,

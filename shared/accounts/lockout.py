@@ -13,11 +13,13 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Row, Select, bindparam, case, or_, select, update
 
-from shared.db import db, insert_or_update, transaction
+from shared.accounts.passwords import verify_password
+from shared.database.base import db
+from shared.database.bulk import insert_or_update
+from shared.database.transaction import transaction
 from shared.models import LoginFailures
 from shared.now import now_ms
-from shared.passwords import verify_password
-from shared.problems import Problem, Unavailable
+from shared.web.errors import Problem, Unavailable
 
 WINDOW_MS = 15 * 60 * 1000
 #: Machines' clocks differ a little. What is further in the future was written by a wrong clock, and

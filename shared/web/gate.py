@@ -9,9 +9,9 @@ from threading import Condition
 
 from flask import Flask, g, request
 
-from shared import metrics
-from shared.engines import AT_ONCE
-from shared.problems import Unavailable
+from shared.database.engines import AT_ONCE
+from shared.observability import metrics
+from shared.web.errors import Unavailable
 
 #: Seconds without a beginning or an end of any request after which they count as stuck.
 STUCK_S = 2

@@ -5,10 +5,10 @@ import uuid
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from shared.db import db
+from shared.database.base import db
 from shared.models import User
 from shared.now import now_ms
-from shared.problems import Problem
+from shared.web.errors import Problem
 
 
 class EmailTaken(Problem):

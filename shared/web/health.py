@@ -4,9 +4,9 @@ from typing import Any
 
 from flask import Blueprint, Flask
 
-from shared import cache
-from shared.db import takes_writes
-from shared.problems import Unavailable
+from shared import redis
+from shared.database.transaction import takes_writes
+from shared.web.errors import Unavailable
 
 bp = Blueprint("ops", __name__)
 
@@ -28,7 +28,7 @@ def readyz() -> dict[str, Any]:
     """The database answers and takes writes, else 503. Redis is reported and never makes it a no."""
     if not takes_writes():
         raise ReadOnly
-    return {"status": "ok", "database": "up", "redis": cache.state()}
+    return {"status": "ok", "database": "up", "redis": redis.state()}
 
 
 def init_app(app: Flask) -> None:

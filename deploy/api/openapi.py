@@ -1,4 +1,4 @@
-"""The whole API as OpenAPI 3.1: `python -m deploy.openapi` prints it.
+"""The whole API as OpenAPI 3.1: `python -m deploy.api.openapi` prints it.
 
 Nothing is said twice: calls come from the services' routes, bodies from their marshmallow schemas,
 records from the declared tables, errors from the exceptions. What remains, the answers and which
@@ -26,14 +26,15 @@ from services.sync.schemas import LONGEST_PAGE
 from services.users import accounts
 from services.users import routes as users
 from services.users import schemas as users_schemas
-from shared import problems, tokens
-from shared.accounts import EmailTaken, LastAdmin
-from shared.attempts import TooManyAttempts
-from shared.bearer import require_access_token
-from shared.passwords import SHORTEST, NewPassword
-from shared.problems import Problem
-from shared.schemas import ID_PATTERN, IdConverter, camel
-from shared.tables import Column, SyncedTable, synced_tables
+from shared.accounts.lockout import TooManyAttempts
+from shared.accounts.passwords import SHORTEST, NewPassword
+from shared.accounts.users import EmailTaken, LastAdmin
+from shared.auth import tokens
+from shared.auth.guard import require_access_token
+from shared.models.tables import Column, SyncedTable, synced_tables
+from shared.web import errors
+from shared.web.errors import Problem
+from shared.web.schemas import ID_PATTERN, IdConverter, camel
 
 Json = dict[str, Any]
 
@@ -199,18 +200,18 @@ CALLS: dict[Callable[..., Any], Call] = {
         ref("Tokens"),
         body=auth_schemas.RefreshTokenBody,
         body_is_optional=True,
-        errors=(problems.Unauthorized, tokens.TokenExpired, rotation.TokenReused),
+        errors=(errors.Unauthorized, tokens.TokenExpired, rotation.TokenReused),
     ),
     auth.logout: Call(
         None,
         204,
         auth_schemas.RefreshTokenBody,
         body_is_optional=True,
-        errors=(problems.Unauthorized,),
+        errors=(errors.Unauthorized,),
     ),
     auth.logout_all: Call(None, 204),
     auth.list_sessions: Call(exactly(sessions=array(ref("Session")))),
-    auth.end_session: Call(None, 204, errors=(problems.NotFound,)),
+    auth.end_session: Call(None, 204, errors=(errors.NotFound,)),
     auth.jwks: Call(
         exactly(keys=array({"type": "object", "required": ["kty", "kid"], "properties": {}}))
     ),
@@ -236,28 +237,28 @@ CALLS: dict[Callable[..., Any], Call] = {
     users.list_users: Call(
         exactly(users=array(ref("User")), total=TICK, limit=TICK, offset=TICK),
         query=users_schemas.ListParameters,
-        errors=(problems.InvalidParameter,),
+        errors=(errors.InvalidParameter,),
     ),
     users.create_user: Call(ref("User"), 201, users_schemas.NewAccountBody, errors=(EmailTaken,)),
-    users.read_user: Call(ref("User"), errors=(problems.NotFound,)),
+    users.read_user: Call(ref("User"), errors=(errors.NotFound,)),
     users.change_user: Call(
         ref("User"),
         body=users_schemas.AccountBody,
-        errors=(problems.NotFound, EmailTaken, LastAdmin),
+        errors=(errors.NotFound, EmailTaken, LastAdmin),
     ),
-    users.delete_user: Call(None, 204, errors=(problems.NotFound, LastAdmin)),
+    users.delete_user: Call(None, 204, errors=(errors.NotFound, LastAdmin)),
     sync.pull: Call(
         ref("Pulled"),
         body=PULL_BODY,
         body_is_optional=True,
         query=PULL,
-        errors=(problems.InvalidParameter, cursor.InvalidCursor),
+        errors=(errors.InvalidParameter, cursor.InvalidCursor),
     ),
     sync.push: Call(
         ref("Pushed"),
         body=ref("PushBody"),
         query=PUSH,
-        errors=(problems.InvalidParameter, push.SyncConflict),
+        errors=(errors.InvalidParameter, push.SyncConflict),
     ),
 }
 
@@ -275,16 +276,16 @@ class TooSlow(Problem):
 
 
 EVERYWHERE = (
-    problems.UnsupportedEncoding,
-    problems.TooLarge,
-    problems.RateLimited,
+    errors.UnsupportedEncoding,
+    errors.TooLarge,
+    errors.RateLimited,
     Problem,
     Unreachable,
-    problems.Unavailable,
+    errors.Unavailable,
     TooSlow,
 )
-WITH_A_BODY: tuple[type[Problem], ...] = (problems.InvalidJson, problems.InvalidRequest)
-GUARDED = (problems.Unauthorized, tokens.TokenExpired)
+WITH_A_BODY: tuple[type[Problem], ...] = (errors.InvalidJson, errors.InvalidRequest)
+GUARDED = (errors.Unauthorized, tokens.TokenExpired)
 
 
 def describe() -> Json:
@@ -321,9 +322,9 @@ class Route:
 
 
 def _operation(route: Route, call: Call) -> Json:
-    errors = EVERYWHERE + call.errors
-    errors += GUARDED if route.is_guarded else ()
-    errors += (problems.Forbidden,) if route.is_for_admins else ()
+    ends = EVERYWHERE + call.errors
+    ends += GUARDED if route.is_guarded else ()
+    ends += (errors.Forbidden,) if route.is_for_admins else ()
     name = f"{route.method}{route.path.removeprefix('/v1')}"
     operation: Json = {
         "operationId": re.sub(r"\W+", "_", name).strip("_"),
@@ -340,12 +341,12 @@ def _operation(route: Route, call: Call) -> Json:
     }
     # Pull has one as POST only.
     if call.body and route.method != "get":
-        errors += WITH_A_BODY
+        ends += WITH_A_BODY
         operation["requestBody"] = {
             "required": not call.body_is_optional,
             "content": {"application/json": {"schema": call.body}},
         }
-    operation["responses"] = {str(call.status): _answer(call.answer)} | _problems(errors)
+    operation["responses"] = {str(call.status): _answer(call.answer)} | _problems(ends)
     return operation
 
 

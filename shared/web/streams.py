@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from flask import Response, stream_with_context
 
-from shared import db_errors, metrics
+from shared.database import errors
+from shared.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def _rest(held: list[bytes], pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield from pieces
     except Exception as error:
         metrics.STREAMS_BROKEN.inc()
-        cause = db_errors.why_unavailable(error) or type(error).__name__
+        cause = errors.why_unavailable(error) or type(error).__name__
         # With its request's id; the server tells of the exception itself without one.
-        log.error("stream_broken", extra={"cause": cause, "number": db_errors.number(error)})
+        log.error("stream_broken", extra={"cause": cause, "number": errors.number(error)})
         raise

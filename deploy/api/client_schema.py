@@ -1,4 +1,4 @@
-"""The app's schema and models for the declared tables: `python -m deploy.client_schema [ts]` prints them.
+"""The app's schema and models for the declared tables: `python -m deploy.api.client_schema [ts]` prints them.
 
 JavaScript, or TypeScript with types; both with the decorators of WatermelonDB's documentation.
 """
@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 
 from shared.models import Synced
-from shared.schemas import camel
-from shared.tables import Column, SyncedTable, synced_tables
+from shared.models.tables import Column, SyncedTable, synced_tables
+from shared.web.schemas import camel
 
 #: WatermelonDB sets these by itself.
 TOUCHED = ("created_at", "updated_at")

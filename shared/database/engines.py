@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Engine, NullPool, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError
 
-from shared import db_errors, metrics
+from shared.database import errors
+from shared.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +166,7 @@ def keep_usable(engine: Engine, guard: Engine) -> None:
             lost_at = time.monotonic()
 
     def handle_error(context: Any) -> None:
-        if db_errors.meaning(context.original_exception) in db_errors.SERVER_GONE:
+        if errors.meaning(context.original_exception) in errors.SERVER_GONE:
             context.is_disconnect = True
         if context.is_disconnect:
             lose()
@@ -247,7 +248,7 @@ def observe(engine: Engine, slow_ms: int) -> None:
         connection: Connection, _cursor: Any, _statement: str, _p: Any, context: Any, _m: Any
     ) -> None:
         if time.monotonic() > connection.get_execution_options().get("deadline", float("inf")):
-            raise db_errors.DeadlineExceeded
+            raise errors.DeadlineExceeded
         context.began = time.perf_counter()
 
     @event.listens_for(engine, "after_cursor_execute")

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from shared.observability import metrics
+
 #: By meaning, the numbers of MySQL, MariaDB, PyMySQL (2000 and up) and TiDB (8000 and up).
 #: https://mariadb.com/docs/server/reference/error-codes
 #: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
@@ -105,3 +107,9 @@ def why_unavailable(error: BaseException) -> str | None:
 
 #: Every word that `why_unavailable` has.
 CAUSES = {*NUMBERS, *SQLITE.values(), "deadline", "no_connection_free"}
+
+# From the start at zero: what first appears with a value has not increased, to Prometheus.
+for _word in CAUSES:
+    metrics.UNAVAILABLE.labels(_word)
+for _word in ROLLED_BACK | SERVER_GONE:
+    metrics.RETRIES.labels(_word)

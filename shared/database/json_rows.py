@@ -26,10 +26,8 @@ from sqlalchemy import (
     text,
 )
 
-from shared.db import upsert
-
-#: Rows that are in a service's memory at a time.
-BATCH = 1000
+from shared.database.bulk import upsert
+from shared.database.received import BATCH, first_values
 
 #: An escape that MariaDB writes in upper case, and nobody else. Pairs of backslashes before it are
 #: backslashes of the text; after an odd one it would be the text's own "u000B".
@@ -191,57 +189,3 @@ def _json_value(column: ColumnElement[Any]) -> ColumnElement[Any]:
     if isinstance(column.type, String):
         return func.ifnull(func.json_quote(column), "null")
     return func.ifnull(column, "null")
-
-
-def first_values(
-    connection: Connection, query: Select[*tuple[Any, ...]], values: Mapping[str, Any]
-) -> Iterator[list[bytes]]:
-    """The first value of each row, a text in UTF-8, in lists of about `BATCH`; for PyMySQL.
-
-    Most of PyMySQL's time for a row goes to what a single text has no need of. So the rows that it
-    has received already are taken from its buffer.
-    """
-    result = connection.execution_options(yield_per=1).execute(query, values)
-    cursor: Any = result.cursor
-    driver = cursor.connection
-    found: list[bytes] = []
-    while (row := result.fetchone()) is not None:
-        found.append(row[0].encode())
-        found += take_received(driver)
-        if len(found) >= BATCH:
-            yield found
-            found = []
-    if found:
-        yield found
-
-
-def take_received(driver: Any) -> list[bytes]:
-    """The values of the whole rows of one short value that PyMySQL's buffer holds next.
-
-    What else comes (the end, an error, half a row, a long one) is left for PyMySQL to read.
-    https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response_text_resultset_row.html
-    """
-    try:
-        received = driver._rfile.peek()
-    except OSError:
-        # PyMySQL meets it again, and says it as the loss of a connection.
-        return []
-    found = []
-    at = 0
-    # A packet is the size of its payload in three bytes, its number in one, and the payload.
-    while at + 4 < len(received):
-        payload = at + 4
-        after = payload + int.from_bytes(received[at : at + 3], "little")
-        if after > len(received):
-            break
-        # The payload is the value after its own size, which is one byte below 251, or two after 252.
-        if received[payload] < 251:
-            found.append(received[payload + 1 : after])
-        elif received[payload] == 252:
-            found.append(received[payload + 3 : after])
-        else:
-            break
-        at = after
-    driver._rfile.read(at)
-    driver._next_seq_id = (driver._next_seq_id + len(found)) % 256
-    return found

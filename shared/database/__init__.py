@@ -1,0 +1,1 @@
+"""Engines, transactions and rows in bulk."""

@@ -1,0 +1,43 @@
+"""What every model derives from, and the two engines behind it."""
+
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import MetaData, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import DeclarativeBase
+
+from shared.database import engines
+
+
+class Base(DeclarativeBase):
+    """What every model derives from."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+# Values read in a transaction stay readable after its commit: use cases return them.
+db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
+
+
+def init_app(app: Flask) -> None:
+    """Bind `db` to the app's `DATABASE_URL`."""
+    url = make_url(app.config["DATABASE_URL"])
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engines.engine_options(url)
+    db.init_app(app)
+    with app.app_context():
+        engine = db.engine
+    app.extensions["look_ups"] = guard = create_engine(url, **engines.look_up_options(url))
+    engines.prepare(engine)
+    engines.spare_rollbacks(engine)
+    engines.keep_usable(engine, guard)
+    for one, answer_s in ((engine, engines.STATEMENT_S), (guard, engines.LOOK_UP_S)):
+        engines.limit_waits(one, answer_s)
+        engines.observe(one, app.config["SLOW_SQL_MS"])

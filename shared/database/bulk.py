@@ -1,0 +1,53 @@
+"""The few statements that differ by engine, and lists that are too long for one."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, TypeVar
+
+from sqlalchemy import CursorResult, Executable, Table
+from sqlalchemy.dialects import mysql, sqlite
+
+from shared.database.base import db
+
+T = TypeVar("T")
+
+#: Ids per `IN (…)` list: far below every engine's limit, enough to make a round trip worth its while.
+CHUNK = 1000
+
+
+def upsert(table: Table, columns: Iterable[str]) -> Any:
+    """An INSERT of whole rows that overwrites `columns` where the primary key is already there."""
+    return _upsert(db.engine.dialect.name, table, tuple(columns))
+
+
+@cache
+def _upsert(dialect: str, table: Table, columns: tuple[str, ...]) -> Any:
+    if dialect == "sqlite":
+        insert = sqlite.insert(table)
+        return insert.on_conflict_do_update(
+            index_elements=list(table.primary_key), set_={c: insert.excluded[c] for c in columns}
+        )
+    overwrite = mysql.insert(table)
+    return overwrite.on_duplicate_key_update({c: overwrite.inserted[c] for c in columns})
+
+
+def insert_or_update(table: Any, rows: list[dict[str, Any]], updates: list[tuple[str, Any]]) -> Any:
+    """An INSERT of `rows` that applies `updates`, in their order, where the primary key is there."""
+    if db.engine.dialect.name == "sqlite":
+        keys = list(table.primary_key)
+        insert = sqlite.insert(table).values(rows)
+        return insert.on_conflict_do_update(index_elements=keys, set_=dict(updates))
+    return mysql.insert(table).values(rows).on_duplicate_key_update(updates)
+
+
+def affected(statement: Executable) -> int:
+    """Run a statement that writes, within the caller's transaction; return how many rows it hit."""
+    result = db.session.execute(statement)
+    assert isinstance(result, CursorResult)  # noqa: S101
+    return result.rowcount
+
+
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """`items` in pieces that fit one statement."""
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]

@@ -1,0 +1,101 @@
+"""Transactions that are run again when the database gives them up, and single look-ups outside of any."""
+
+import random
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from flask import current_app
+from sqlalchemy import (
+    Engine,
+    Row,
+    Select,
+    text,
+)
+from sqlalchemy.exc import DBAPIError
+
+from shared.database import engines, errors
+from shared.database.base import db
+from shared.database.engines import RETRY_FOR_S, TRANSACTION_S
+from shared.observability import metrics
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ATTEMPTS = 5
+
+
+def look_up(
+    query: Select[*tuple[Any, ...]], values: dict[str, Any]
+) -> Row[*tuple[Any, ...]] | None:
+    """The one row of a query, or None, in one round trip and in no transaction.
+
+    What every request asks. A connection that was lost while it was idle is replaced, once.
+    """
+    engine: Engine = current_app.extensions["look_ups"]
+    try:
+        with engine.connect() as connection:
+            return connection.execute(query, values).one_or_none()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    with engine.connect() as connection:
+        return connection.execute(query, values).one_or_none()
+
+
+def takes_writes() -> bool:
+    """Whether the database answers and takes writes. Raises `DBAPIError` when it does not answer."""
+    engine: Engine = current_app.extensions["look_ups"]
+    is_sqlite = engine.dialect.name == "sqlite"
+    for is_last in (False, True):
+        with engine.connect() as connection:
+            row = connection.execute(text("SELECT 0" if is_sqlite else engines.ASK)).one()
+            if engines.takes_writes(row):
+                return True
+            if not is_last:
+                # Another server may be behind the address by now.
+                connection.invalidate()
+    return False
+
+
+def transaction(work: Callable[P, T]) -> Callable[P, T]:
+    """Run a use case in one transaction that writes, committed when it returns.
+
+    An exception rolls back and leaves. A transaction that the database itself gave up (deadlock,
+    lock timeout, lost connection, a server that only reads) is run again from its beginning, at most
+    five times and for a bounded time, so `work` must have no effect outside the database. A
+    connection lost during COMMIT is not repeated: the caller gets 503, and a client's own repeat is
+    safe by the contract. Raises `DeadlineExceeded`, with nothing written, when it takes so long that
+    nobody waits for the answer any more.
+    """
+
+    @wraps(work)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        began = time.monotonic()
+        # SQLite then takes its write lock at once, since a reader that turns into a writer behind
+        # another writer's back can only fail.
+        options = {"writes": True, "deadline": began + TRANSACTION_S}
+        for attempt in range(1, ATTEMPTS + 1):
+            committing = False
+            try:
+                with db.session.begin() as own:
+                    db.session.connection(execution_options=options)
+                    result = work(*args, **kwargs)
+                    if time.monotonic() > options["deadline"]:
+                        raise errors.DeadlineExceeded
+                    committing = True
+                    own.commit()
+                    return result
+            except DBAPIError as error:
+                word = errors.why_unavailable(error)
+                again = word in errors.ROLLED_BACK or (
+                    word in errors.SERVER_GONE and not committing
+                )
+                if not again or attempt == ATTEMPTS or time.monotonic() > began + RETRY_FOR_S:
+                    raise
+                metrics.RETRIES.labels(word).inc()
+            time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311
+        raise AssertionError("unreachable")
+
+    return run
