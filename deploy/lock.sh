@@ -1,5 +1,5 @@
 #!/bin/sh
-# Write the lock files with $1, uv: what runs, with what a stack reports by, with what tests need.
+# Write the lock files with $1, uv: what runs, with what a whole stack needs besides, with what tests need.
 set -eu
 uv=$1
 shift
@@ -8,5 +8,5 @@ compile() {
 }
 
 compile "$@" -o requirements.txt
-compile "$@" --extra reports -c requirements.txt -o requirements-stack.txt
-compile "$@" --extra reports --group dev -c requirements-stack.txt -o requirements-dev.txt
+compile "$@" --extra reports --extra native -c requirements.txt -o requirements-stack.txt
+compile "$@" --extra reports --extra native --group dev -c requirements-stack.txt -o requirements-dev.txt
