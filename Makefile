@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV := .local/venv
 BIN := $(VENV)/bin
 T ?= tests
+CLI := $(BIN)/python -m deploy.local.cli
 
 .DEFAULT_GOAL := help
-.PHONY: help run up-native down-native up up-monitoring down client-schema admin scale restart logs backup restore drop-replaced purge keys \
+.PHONY: help run up-native down-native up up-monitoring down client-schema admin scale restart migrate logs backup restore \
+	drop-replaced purge keys \
 	test test-mysql test-cluster test-compose bench soak lint format migration lock playground clean
 
 help:  ## Show this list
@@ -15,14 +17,14 @@ help:  ## Show this list
 ##@ Run
 
 run: $(VENV)/.runtime  ## Serve everything on PORT (default 8080) with SQLite, from .local/
-	@$(BIN)/python -m deploy.local.run
+	@$(CLI) run
 
 up-native: $(VENV)/.stack  ## Start the whole stack without Docker: MariaDB, Redis, services, nginx
 	@deploy/packages.sh stack
-	@$(BIN)/python -m deploy.local.stack up
+	@$(CLI) up-native
 
 down-native: $(VENV)/.runtime  ## Stop it; the data stays
-	@$(BIN)/python -m deploy.local.stack down
+	@$(CLI) down-native
 
 up:  ## Start the whole stack in Docker: MySQL, Redis, services, nginx
 	@deploy/compose.sh up
@@ -39,28 +41,31 @@ client-schema: $(VENV)/.runtime  ## Print the app's schema and models for the de
 ##@ Operate (whichever stack runs)
 
 admin: $(VENV)/.runtime  ## Make EMAIL an administrator: make admin EMAIL=…
-	@$(BIN)/python -m deploy.local.running create-admin "$(EMAIL)"
+	@$(CLI) admin "$(EMAIL)"
 
 scale: $(VENV)/.runtime  ## Run a service N times: make scale SERVICE=sync N=3
-	@$(BIN)/python -m deploy.local.running scale "$(SERVICE)" "$(N)"
+	@$(CLI) scale "$(SERVICE)" "$(N)"
 
 restart: $(VENV)/.runtime  ## Replace the processes of SERVICE, or of all three, without losing a request
-	@$(BIN)/python -m deploy.local.running restart "$(SERVICE)"
+	@$(CLI) restart "$(SERVICE)"
+
+migrate: $(VENV)/.runtime  ## Apply new migrations, and the rights that the models need, before a restart
+	@$(CLI) migrate
 
 logs: $(VENV)/.runtime  ## Follow what every part says
-	@$(BIN)/python -m deploy.local.running logs
+	@$(CLI) logs
 
 backup: $(VENV)/.runtime  ## Dump the database into .local/backups
-	@$(BIN)/python -m deploy.backup
+	@$(CLI) backup
 
 restore: $(VENV)/.runtime  ## Go back to a backup: make restore FILE=…
-	@$(BIN)/python -m deploy.backup restore "$(FILE)"
+	@$(CLI) restore "$(FILE)"
 
 drop-replaced: $(VENV)/.runtime  ## Remove the data that restores have replaced
-	@$(BIN)/python -m deploy.backup drop-replaced
+	@$(CLI) drop-replaced
 
 purge: $(VENV)/.runtime  ## Remove old tombstones and sessions
-	@$(BIN)/python -m deploy.local.running purge
+	@$(CLI) purge
 
 keys: $(VENV)/.runtime  ## Replace the key that signs tokens in .local/keys; older keys still verify
 	@$(BIN)/python -m deploy.keys .local/keys
@@ -70,19 +75,19 @@ keys: $(VENV)/.runtime  ## Replace the key that signs tokens in .local/keys; old
 test: $(VENV)/.dev  ## Run all tests twice: embedded, then on MariaDB, Redis and nginx (T=tests/sync for a part)
 	@deploy/packages.sh
 	@echo "1 of 2: on SQLite, without Redis and nginx"
-	@$(BIN)/pytest --backend=embedded $(T)
+	@$(BIN)/python -m pytest --backend=embedded $(T)
 	@echo "2 of 2: on MariaDB, Redis and nginx"
-	@$(BIN)/pytest --backend=native $(T)
+	@$(BIN)/python -m pytest --backend=native $(T)
 	@echo "All is well. Next: make lint"
 
 test-mysql: $(VENV)/.dev  ## Run all tests on Oracle's MySQL instead of MariaDB
 	@deploy/packages.sh
 	@.ci/mysql.sh .local/mysql
-	@$(BIN)/pytest --backend=mysql $(T)
+	@$(BIN)/python -m pytest --backend=mysql $(T)
 
 test-cluster: $(VENV)/.dev  ## Run all tests on three Galera nodes and a Redis Cluster
 	@deploy/packages.sh cluster
-	@$(BIN)/pytest --backend=cluster $(T)
+	@$(BIN)/python -m pytest --backend=cluster $(T)
 
 test-compose: $(VENV)/.dev  ## Build and start the images and run the client's tests against them
 	@.ci/compose/run.sh
@@ -96,15 +101,15 @@ soak: $(VENV)/.dev  ## Fifty devices and random faults on a native stack: make s
 	@$(BIN)/python -m bench.soak "$(or $(MINUTES),10)"
 
 lint: $(VENV)/.dev  ## Check format, style, types and the import rules
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m mypy
+	@$(BIN)/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
 	@$(BIN)/python -m deploy.lint_migrations
 
 format: $(VENV)/.dev  ## Format the code and mend what can be mended
-	@$(BIN)/ruff format .
-	@$(BIN)/ruff check --fix .
+	@$(BIN)/python -m ruff format .
+	@$(BIN)/python -m ruff check --fix .
 
 ##@ Change
 
@@ -119,8 +124,8 @@ playground: $(VENV)/.runtime  ## Bundle client/playground again, which make run 
 	@$(BIN)/python -m deploy.api.client_schema >client/playground/schema.js
 	@client/playground/build.sh client/playground/bundle.js
 
-clean:  ## Remove .local/: the virtual environment, the keys and the data of make run
-	@rm -rf .local
+clean:  ## Remove what can be made again; with ALL=yes also databases, backups, keys and passwords
+	@deploy/local/clean.sh "$(ALL)"
 
 $(VENV)/.runtime: requirements.txt
 	@deploy/venv.sh "$(PYTHON)" $(VENV) requirements.txt && touch $@

@@ -45,7 +45,7 @@ class Floor(processes.Part):
 
     def __init__(self, directory: Path, checkout: Checkout) -> None:
         super().__init__(directory, processes.free_port())
-        self.settings = checkout.ask("describe")["environ"]["sync"]
+        self.settings = {"JWT_PUBLIC_KEYS_FILE": str(checkout.local / "keys/public.pem")}
 
     def command(self) -> list[str]:
         return [
@@ -65,33 +65,26 @@ class Bench:
     def __init__(self, directory: Path) -> None:
         os.environ.update(QUIET)
         self.checkout = Checkout(directory / "checkout")
-        self.checkout.run("deploy.local.stack", "up")
+        self.checkout.run("up-native")
         self.floor = Floor(directory / "floor", self.checkout)
         self.floor.start()
-        said = self.checkout.ask("describe")
-        self.parts: dict[str, int] = said["parts"]
-        self.client = [
-            processes.program("mariadb"),
-            "--no-defaults",
-            f"--socket={said['database']['socket']}",
-            f"--user={said['database']['user']}",
-            "app",
-        ]
+        self.parts = self.checkout.pids()
+        self.client = [*self.checkout.native.client("client"), "app"]
         self.straight = HttpApi(f"http://127.0.0.1:{self.port('sync')}/v1")
         self.lines: list[dict[str, Any]] = []
         #: Of an operation: µs per record, by the number of records.
         self.growth: dict[str, dict[int, float]] = {}
 
     def port(self, name: str) -> int:
-        return next(int(n.split(":")[1]) for n in self.parts if n.startswith(f"{name}:"))
+        return self.checkout.port_of(name)
 
     def processes(self, *names: str) -> list[int]:
-        pids = [pid for name, pid in self.parts.items() if name.split(":")[0] in names]
+        pids = [pid for name, pid in self.parts.items() if name.split("-")[0] in names]
         return [one for pid in pids for one in (pid, *children(pid))]
 
     def stop(self) -> None:
         self.floor.stop()
-        self.checkout.run("deploy.local.stack", "down")
+        self.checkout.run("down-native")
 
     def line(
         self, name: str, aim: str, ours: Callable[[], float], floor: Callable[[], float]
@@ -420,9 +413,9 @@ def nothing_new(bench: Bench) -> None:
         lambda: load(through, bearer(device)),
     )
     alone = statistics.median(load(through, bearer(device)) for _ in range(TIMES))
-    bench.checkout.ask("scale", "sync", 3)
+    bench.checkout.run("scale", "sync", "3")
     three = statistics.median(load(through, bearer(device)) for _ in range(TIMES))
-    bench.checkout.ask("scale", "sync", 1)
+    bench.checkout.run("scale", "sync", "1")
     bench.keep("three instances of sync ÷ one, requests/s", "≥ 1", three / alone)
 
 

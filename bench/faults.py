@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import pymysql
 
-from deploy.local.servers import children
 from tests.servers.checkout import Checkout
+from tests.servers.processes import children
 from tests.stack.load import eventually
 
 
@@ -19,13 +19,18 @@ def kill_a_worker(checkout: Checkout) -> None:
     os.kill(min(children(checkout.pid("sync"))), signal.SIGKILL)
 
 
+def kill_all_workers(checkout: Checkout) -> None:
+    for pid in children(checkout.pid("sync")):
+        os.kill(pid, signal.SIGKILL)
+
+
 def end(part: str, number: int = signal.SIGKILL) -> Callable[[Checkout], None]:
-    """The part ends, and the watcher starts another."""
+    """The part ends, and supervisord starts another."""
 
     def fault(checkout: Checkout) -> None:
         before = checkout.pid(part)
         os.kill(before, number)
-        eventually(lambda: checkout.pid(part) != before)
+        eventually(lambda: checkout.pid(part) not in (0, before))
 
     return fault
 
@@ -71,6 +76,8 @@ def flood_of_one_user(checkout: Checkout) -> None:
 def use_up_connections(checkout: Checkout) -> None:
     """Nobody new gets in, and whoever is in is thrown out."""
     with checkout.root() as root, root.cursor() as cursor:
+        cursor.execute("SELECT @@max_connections")
+        (allowed,) = cursor.fetchone() or (None,)
         cursor.execute("SET GLOBAL max_connections = 10")
         for user in ("auth", "users", "sync"):
             cursor.execute(f"KILL USER {user}")
@@ -81,11 +88,12 @@ def use_up_connections(checkout: Checkout) -> None:
         time.sleep(2)
         for one in held:
             one.close()
-        cursor.execute("SET GLOBAL max_connections = 151")
+        cursor.execute(f"SET GLOBAL max_connections = {allowed}")
 
 
 FAULTS: dict[str, Callable[[Checkout], None]] = {
     "a worker of sync is killed": kill_a_worker,
+    "all workers of sync are killed": kill_all_workers,
     "sync is killed": end("sync"),
     "auth is killed": end("auth"),
     "the gateway is killed": end("gateway"),

@@ -26,11 +26,11 @@ FINE = {0, 200, 502, 503, 504}
 def memory_mb(checkout: Checkout) -> dict[str, float]:
     """Resident memory of each part with its workers."""
     found: dict[str, float] = {}
-    for name, pid in checkout.ask("describe")["parts"].items():
+    for name, pid in checkout.pids().items():
         for process in (pid, *children(pid)):
             status = Path(f"/proc/{process}/status").read_text()
             kib = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
-            part = name.split(":")[0]
+            part = name.split("-")[0]
             found[part] = found.get(part, 0) + int(kib) / 1024
     return found
 
@@ -73,9 +73,9 @@ if __name__ == "__main__":
         Path(name).chmod(0o755)
         checkout = Checkout(Path(name) / "checkout")
         print("Starting a native stack")
-        checkout.run("deploy.local.stack", "up")
+        checkout.run("up-native")
         try:
             fine = soak(checkout, float(sys.argv[1]))
         finally:
-            checkout.run("deploy.local.stack", "down")
+            checkout.run("down-native")
     sys.exit(not fine)

@@ -1,4 +1,4 @@
-"""Backups of the running stack's database: `python -m deploy.backup`, and `… restore FILE`.
+"""Backups of the running stack's database: `make backup`, and `make restore FILE=…`.
 
 A backup is one consistent dump with its point in time. A restore is all or nothing: the dump is loaded
 into a database beside the live one, migrated there, and told there what is lost; then one statement
@@ -29,14 +29,13 @@ from typing import NoReturn
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from deploy.local.running import Running, find
+from deploy.local.running import DATABASE, Running, sql
 from deploy.progress import MEGABYTE, Progress
 from shared.database.base import Base
 from shared.database.engines import STATEMENT_S, TRANSACTION_S
 from shared.now import now_ms
 
 ROOT = Path(__file__).parent.parent
-DATABASE = "app"
 
 #: A push takes its tick some time before it commits: this long at most.
 LONGEST_PUSH_MS = (TRANSACTION_S + STATEMENT_S) * 1000
@@ -252,25 +251,3 @@ def tables(stack: Running, database: str) -> list[str]:
         f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}'"
         " AND table_type = 'BASE TABLE' ORDER BY table_name",
     ).split()
-
-
-def sql(stack: Running, statements: str) -> str:
-    """Run statements as the administrator; return what they print. Ends the process when one fails."""
-    command = [*stack.client("client"), "--batch", "--skip-column-names", "-e", statements]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit("The database refused; it says why above.")
-    return done.stdout.strip()
-
-
-if __name__ == "__main__":
-    running = find() or sys.exit("No stack is running: make up-native or make up")
-    match sys.argv[1:]:
-        case []:
-            backup(running, Path(".local/backups"))
-        case ["restore", name] if name:
-            restore(running, Path(name))
-        case ["drop-replaced"]:
-            drop_replaced(running)
-        case _:
-            sys.exit("Say which: make restore FILE=.local/backups/…")

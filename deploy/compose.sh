@@ -15,12 +15,7 @@ given=$secrets
 trap 'rm -f "$secrets.new"' EXIT
 if [ ! -e "$secrets" ]; then
     given=$secrets.new
-    (
-        umask 077
-        for name in ROOT MIGRATE AUTH USERS SYNC PURGE REDIS; do
-            echo "${name}_PASSWORD=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')"
-        done >"$given"
-    )
+    deploy/local/secrets.sh "$given"
 fi
 compose="docker compose --env-file $given"
 volume=$($compose config | sed -n 's/^name: *//p')_mysql

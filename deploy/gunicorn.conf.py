@@ -1,5 +1,6 @@
 """gunicorn's settings for every service. Processes: `WEB_CONCURRENCY`; address: `--bind`."""
 
+import importlib
 import os
 import shutil
 import signal
@@ -22,8 +23,8 @@ threads = 8
 keepalive = 75
 #: Seconds that running requests get when the service is stopped.
 graceful_timeout = 30
-#: Heartbeats go to memory: a slow disk must not look like a hung worker.
-worker_tmp_dir = "/dev/shm"
+#: Heartbeats go to memory, where there is one to write to: a slow disk must not look like a hung worker.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 # Where the processes of a service put their counts together. Not anew when this file is read again on
@@ -49,6 +50,14 @@ logconfig_dict = {
     "root": {"level": "WARNING", "handlers": []},
     "loggers": {"gunicorn.error": {"level": "WARNING", "handlers": ["out"], "propagate": False}},
 }
+
+
+def on_starting(server: Any) -> None:
+    """Load the code once, before the first worker: each then only has to build its application.
+
+    When all workers are killed, a busy machine would otherwise be busy for long before it serves again.
+    """
+    importlib.import_module(server.app.app_uri.split(":")[0])
 
 
 def child_exit(_server: Any, worker: Any) -> None:

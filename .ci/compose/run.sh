@@ -8,5 +8,5 @@ if ! docker compose version >/dev/null 2>&1 || ! docker info >/dev/null 2>&1; th
     eval "$environment"
     trap '.ci/compose/engine.sh stop "$engine"' EXIT
 fi
-.local/venv/bin/pytest --backend=compose tests/stack/test_compose.py \
+.local/venv/bin/python -m pytest --backend=compose tests/stack/test_compose.py \
     tests/stack/test_watermelon.py tests/stack/test_client.py

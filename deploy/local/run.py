@@ -1,27 +1,21 @@
-"""`make run`: prepare `.local/`, then serve all three services on `PORT`.
-
-Keys, database and migrations are made on the first start and kept. With arguments, a command is run
-in that environment instead: `python -m deploy.local.run flask --app services.users create-admin …`.
-"""
+"""`make run`: all three services in one process on SQLite, from what `.local/` keeps."""
 
 import os
-import socket
+import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS, make_keys
-
-ROOT = Path(__file__).parents[2]
-LOCAL = ROOT / ".local"
-BINARIES = Path(sys.executable).parent
+from deploy.local.machine import LOCAL, ROOT, free_address
 
 
-def main(command: list[str]) -> None:
-    """Replace this process by `command`, or by the server."""
+def prepare() -> None:
+    """Make keys, database and tables unless they are there; set the environment of the services."""
     os.chdir(ROOT)
-    if not command:
-        check_address()
+    LOCAL.mkdir(exist_ok=True)
+    # Of an earlier version, or of somebody with another umask.
+    for path in (LOCAL, *LOCAL.glob("embedded.db*"), *LOCAL.glob("keys")):
+        path.chmod(0o711 if path == LOCAL else 0o700 if path.is_dir() else 0o600)
     keys = LOCAL / "keys"
     if not (keys / PRIVATE_KEY).exists():
         make_keys(keys)
@@ -33,31 +27,18 @@ def main(command: list[str]) -> None:
         TRUSTED_PROXIES="0",
     )
     os.environ.setdefault("LOG_TEXT", "true")
-    subprocess.run([BINARIES / "alembic", "upgrade", "head"], check=True)
-    program, *arguments = command or server()
-    os.execv(BINARIES / program, [program, *arguments])
+    if subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"]).returncode:
+        sys.exit("The migrations failed; nothing is served.")
 
 
-def address() -> tuple[str, str]:
-    """Where to serve."""
-    return os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8080")
-
-
-def check_address() -> None:
-    """End with one line when nobody could listen at `HOST` and `PORT`."""
-    host, port = address()
-    try:
-        probe(host, port)
-    except (OSError, ValueError, OverflowError) as error:
-        sys.exit(
-            f"make run: cannot serve on {host}:{port}: {error}. Choose another: make run PORT=…"
-        )
-
-
-def server() -> list[str]:
-    """The command that serves."""
-    host, port = address()
-    url = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}"
+def serve() -> None:
+    """Replace this process by the server. Raises `Refused` when the port is not to be had."""
+    address, url = free_address("make run")
+    prepare()
+    metrics = LOCAL / "metrics"
+    shutil.rmtree(metrics, ignore_errors=True)
+    metrics.mkdir()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
     print(
         f"\nServing {url}/v1 from {LOCAL}.\n"
         f"  {url}/       two devices to play with\n"
@@ -65,21 +46,14 @@ def server() -> list[str]:
         "Ctrl-C stops it.\n",
         flush=True,
     )
-    return [
-        "gunicorn",
-        "--config=deploy/gunicorn.conf.py",
-        f"--bind={host}:{port}",
-        "--workers=1",
-        "deploy.local.embedded:create_app()",
-    ]
+    options = ["--config=deploy/gunicorn.conf.py", f"--bind={address}", "--workers=1"]
+    options.append(f"--pid={LOCAL / 'run.pid'}")
+    command = [sys.executable, "-m", "gunicorn", *options, "deploy.local.embedded:create_app()"]
+    os.execv(sys.executable, command)
 
 
-def probe(host: str, port: str) -> None:
-    """Raise `OSError` when nobody could listen there."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, int(port)))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def flask(service: str, *command: str) -> int:
+    """Run a command of a service on the same database; return its exit code."""
+    prepare()
+    app = ["-m", "flask", "--app", f"services.{service}"]
+    return subprocess.run([sys.executable, *app, *command]).returncode

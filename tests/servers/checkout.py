@@ -5,13 +5,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pymysql
 
-from deploy.local import stack
-from tests.servers import processes
-from tests.servers.stacks import NO_LIMITS, ROOT
+from deploy.local.native import Native
+from tests.servers.processes import ROOT, free_port, settings_file
+from tests.servers.stacks import NO_LIMITS
 from tests.stack.http_api import HttpApi
 
 
@@ -23,33 +22,69 @@ class Checkout:
             shutil.copytree(ROOT / name, directory / name)
         shutil.copy(ROOT / "pyproject.toml", directory)
         self.directory, self.local = directory, directory / ".local"
-        self.port = processes.free_port()
+        self.native = Native(directory)
+        self.port = free_port()
         self.api = HttpApi(f"http://127.0.0.1:{self.port}/v1")
 
-    def run(self, *command: str, check: bool = True) -> str:
-        """Run `python -m …` there; return what it prints."""
+    def run(self, *command: str, check: bool = True, **environ: str) -> str:
+        """Run a command of `deploy.local.cli` there; return what it prints."""
         done = subprocess.run(
-            [sys.executable, "-m", *command],
+            [sys.executable, "-m", "deploy.local.cli", *command],
             cwd=self.directory,
-            env={**os.environ, **NO_LIMITS, "PORT": str(self.port), "LOG_SQL": "false"},
+            env=os.environ | NO_LIMITS | {"PORT": str(self.port), "LOG_SQL": "false"} | environ,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
+        assert check or done.returncode != 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def ask(self, command: str, *arguments: Any) -> Any:
-        return stack.ask(self.local, command, *arguments)
+    def pids(self) -> dict[str, int]:
+        """The process of each part, by its name."""
+        return {name: info["pid"] for name, info in self.native.parts().items()}
 
     def pid(self, part: str) -> int:
-        """The process of a part, by its name."""
-        parts: dict[str, int] = self.ask("describe")["parts"]
-        return next(pid for name, pid in parts.items() if name.split(":")[0] == part)
+        """The process of a part, or of the first instance of a service."""
+        return next(pid for name, pid in self.pids().items() if name.split("-")[0] == part)
+
+    def port_of(self, service: str) -> int:
+        """Where the first instance of a service listens."""
+        return int(self.native.instances(service)[0].split("-")[1])
+
+    def password(self, user: str) -> str:
+        """The password of a user of the database."""
+        return settings_file(self.local / "secrets.env")[f"{user.upper()}_PASSWORD"]
+
+    def connect(self, user: str) -> "pymysql.Connection[pymysql.cursors.Cursor]":
+        """A connection of a user of the database."""
+        return pymysql.connect(
+            host="127.0.0.1",
+            port=int(self.native.ports["DATABASE_PORT"]),
+            user=user,
+            password=self.password(user),
+            database="app",
+            autocommit=True,
+        )
 
     def root(self) -> "pymysql.Connection[pymysql.cursors.Cursor]":
         """The database's administrator."""
-        database = self.ask("describe")["database"]
-        return pymysql.connect(
-            unix_socket=database["socket"], user=database["user"], database="app", autocommit=True
-        )
+        return self.connect("root")
+
+
+def readable_by_others(directory: Path) -> set[str]:
+    """The directories below `directory` in which others find a file to read or a name to see."""
+    found: set[str] = set()
+    reachable = [directory]
+    while reachable:
+        place = reachable.pop()
+        for path in place.iterdir():
+            if path.is_symlink():
+                continue
+            mode = path.stat().st_mode
+            if path.is_dir() and mode & 0o011:
+                reachable.append(path)
+            if mode & 0o044:
+                top = path.relative_to(directory).parts[:3]
+                found.add("/".join(top))
+    return found

@@ -8,7 +8,7 @@ from pathlib import Path
 import redis
 from redis.exceptions import RedisClusterException
 
-from deploy.local.servers import PATH, MariaDB, RedisServer, free_port, program
+from tests.servers.processes import PATH, MariaDB, RedisServer, free_port, program
 
 GALERA = Path("/usr/lib/galera/libgalera_smm.so")
 

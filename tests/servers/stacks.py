@@ -18,6 +18,9 @@ from tests.servers import processes
 ROOT = Path(__file__).parent.parent.parent
 
 
+#: Whatever proxy this machine uses, it is not for its own servers.
+NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 #: All tests come from one address.
 NO_LIMITS = dict.fromkeys(
     (f"{who}_{what}" for who in ("LOGIN", "TOKEN", "ADDRESS") for what in ("RATE", "BURST")),
@@ -34,20 +37,21 @@ class Embedded:
             shutil.copytree(ROOT / name, directory / name)
         shutil.copy(ROOT / "pyproject.toml", directory)
         self.port = processes.free_port()
-        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self.address = f"127.0.0.1:{self.port}"
+        self.url = f"http://{self.address}/v1"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *wrapper: str) -> None:
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "deploy.local.run"],
+                [*wrapper, sys.executable, "-m", "deploy.local.cli", "run"],
                 cwd=self.directory,
                 env={**os.environ, "PORT": str(self.port)},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        processes.wait_until(lambda: processes.get_health(self.port), self.process, "make run")
+        processes.wait_until(lambda: processes.get_health(self.address), self.process, "make run")
 
     def stop(self) -> int:
         """Press Ctrl-C, which reaches every process of the terminal; return the exit code."""
@@ -178,7 +182,7 @@ def fetch(
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with NO_PROXY.open(request, timeout=60) as response:
             return response.status, dict(response.headers), json.loads(response.read() or b"null")
     except urllib.error.HTTPError as error:
         with error:

@@ -35,9 +35,9 @@ def checkout(backend: Backend, directory: Path) -> Iterator[Checkout]:
     if backend.name != "native":
         pytest.skip("the native stack is MariaDB's")
     checkout = Checkout(directory / "checkout")
-    checkout.run("deploy.local.stack", "up")
+    checkout.run("up-native")
     yield checkout
-    checkout.run("deploy.local.stack", "down")
+    checkout.run("down-native")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,9 +10,9 @@ import pytest
 
 from deploy import backup
 from deploy.local import embedded
-from deploy.local.servers import MariaDB, program
 from tests.api import Api, Device, assert_problem, project, wire
 from tests.conftest import Backend, alembic
+from tests.servers.processes import MariaDB, program
 
 KILLED = 9
 NAME = "restoring"

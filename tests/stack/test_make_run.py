@@ -1,5 +1,6 @@
 """`make run`: the embedded default, as a newcomer meets it."""
 
+import os
 import re
 import socket
 import subprocess
@@ -8,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.api import PASSWORD, changes, new_email, project, wire
-from tests.conftest import Backend
+from tests.conftest import Backend, lacking
+from tests.servers.checkout import readable_by_others
 from tests.servers.stacks import ROOT, Embedded, fetch
+
+#: Deep, with what shells, URLs and INI files read as something else.
+ODD = "it's 100 % odd, „ümlaut“ & co; #1/" + "a" * 60 + "/" + "b" * 60
 
 
 @pytest.fixture
@@ -17,6 +22,17 @@ def own(tmp_path: Path, backend: Backend) -> Embedded:
     if backend.name != "embedded":
         pytest.skip("make run is the embedded backend")
     return Embedded(tmp_path / "checkout", {})
+
+
+@pytest.fixture
+def odd(tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Embedded:
+    """Below an odd path, with a proxy for everything, and a directory for temporary files."""
+    if backend.name != "embedded":
+        pytest.skip("make run is the embedded backend")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    return Embedded(tmp_path / ODD, {})
 
 
 def test_ctrl_c_ends_it_cleanly_and_data_survives_a_restart(own: Embedded) -> None:
@@ -71,7 +87,9 @@ def test_a_port_in_use_is_a_one_line_error(own: Embedded) -> None:
         taken.listen()
         with pytest.raises(RuntimeError, match="exit code 1"):
             own.start()
-    assert re.fullmatch(rf"make run: cannot serve on 127.0.0.1:{own.port}: .*\n", own.log)
+    assert re.fullmatch(
+        rf"Error: Cannot serve on 127.0.0.1:{own.port}: .* make run PORT=…\n", own.log
+    )
 
 
 def test_secrets_are_for_their_owner_only(own: Embedded) -> None:
@@ -80,3 +98,81 @@ def test_secrets_are_for_their_owner_only(own: Embedded) -> None:
     key = own.directory / ".local/keys/private.pem"
     assert key.stat().st_mode & 0o077 == 0
     assert key.read_text().splitlines()[1] not in own.log
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o022])
+def test_any_path_umask_and_proxy_will_do_and_others_read_nothing(
+    odd: Embedded, umask: int, tmp_path: Path
+) -> None:
+    before = os.umask(umask)
+    try:
+        odd.start()
+    finally:
+        os.umask(before)
+    try:
+        account = {"email": new_email(), "password": PASSWORD}
+        token = fetch(f"{odd.url}/auth/register", account)[2]["accessToken"]
+        body = changes(projects={"created": [project(description="x" * 60_000) for _ in range(50)]})
+        assert fetch(f"{odd.url}/sync?last_pulled_at=null", body, token=token)[0] == 200
+        assert readable_by_others(odd.directory / ".local") <= {"run.pid"}
+    finally:
+        assert odd.stop() == 0
+    assert not any((tmp_path / "tmp").iterdir())
+
+
+def test_it_serves_on_ipv6(own: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST", "::1")
+    own.address = f"[::1]:{own.port}"
+    own.start()
+    assert own.stop() == 0
+    assert f"Serving http://[::1]:{own.port}/v1 " in own.log
+
+
+def test_it_needs_no_shared_memory(own: Embedded) -> None:
+    """As on every Mac."""
+    unshare = ["unshare", "--mount", "sh", "-c", 'umount -l /dev/shm && exec "$0" "$@"']
+    if subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        lacking("the right to unmount /dev/shm")
+    own.start(*unshare)
+    assert own.stop() == 0
+
+
+def test_clean_removes_what_can_be_made_again_and_never_under_a_running_server(
+    own: Embedded,
+) -> None:
+    def clean(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["make", f"--makefile={ROOT / 'Makefile'}", "clean", *arguments]
+        environ = {**os.environ, "DOCKER_HOST": "unix:///nowhere"}
+        return subprocess.run(
+            command, cwd=own.directory, env=environ, capture_output=True, text=True
+        )
+
+    local = own.directory / ".local"
+    for name in (
+        "venv/bin/python",
+        "log/sync.log",
+        "backups/app.sql.gz",
+        "secrets.env",
+        "gateway.env",
+    ):
+        (local / name).parent.mkdir(parents=True, exist_ok=True)
+        (local / name).touch()
+    own.start()
+    for arguments in ((), ("ALL=yes",)):
+        refused = clean(*arguments)
+        assert refused.returncode
+        assert "A stack runs from here." in refused.stderr
+    assert (local / "log/sync.log").exists()
+    own.stop()
+
+    kept = {"backups", "embedded.db", "gateway.env", "keys", "secrets.env"}
+    done = clean()
+    assert {path.name for path in local.iterdir()} == kept
+    assert all(f".local/{name}" in done.stdout for name in kept)
+    assert "make clean ALL=yes" in done.stdout
+    assert (local / "backups/app.sql.gz").exists()
+
+    own.start()
+    own.stop()
+    assert clean("ALL=yes").returncode == 0
+    assert not local.exists()

@@ -1,18 +1,24 @@
 """`make up-native`: the whole stack on this machine, watched, scaled, restarted, backed up."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
+import sys
+import xmlrpc.client
 from pathlib import Path
 
 import pymysql
 import pytest
 
+from deploy.local.machine import SERVICES
+from deploy.local.running import MAX_INSTANCES, connections
 from tests.api import Device, assert_problem, project, task, wire
 from tests.servers import processes
-from tests.servers.checkout import Checkout
+from tests.servers.checkout import Checkout, readable_by_others
 from tests.stack.load import eventually, load
+from tests.stack.test_make_run import ODD
 
 
 @pytest.fixture
@@ -21,11 +27,9 @@ def device(checkout: Checkout) -> Device:
 
 
 def test_up_again_changes_nothing(checkout: Checkout, device: Device) -> None:
-    before = checkout.ask("describe")["parts"]
-    assert f"Already running: http://localhost:{checkout.port}/v1" in checkout.run(
-        "deploy.local.stack", "up"
-    )
-    assert checkout.ask("describe")["parts"] == before
+    before = checkout.pids()
+    assert f"Already running: http://localhost:{checkout.port}/v1" in checkout.run("up-native")
+    assert checkout.pids() == before
 
 
 def test_a_port_in_use_is_a_one_line_error(checkout: Checkout, directory: Path) -> None:
@@ -33,30 +37,21 @@ def test_a_port_in_use_is_a_one_line_error(checkout: Checkout, directory: Path) 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", other.port))
         taken.listen()
-        said = other.run("deploy.local.stack", "up", check=False)
-    assert said.startswith(f"Cannot serve on port {other.port}")
+        said = other.run("up-native", check=False)
+    assert said.startswith(f"Error: Cannot serve on 127.0.0.1:{other.port}: ")
     assert said.count("\n") == 1
 
 
 def test_what_is_secret_is_for_its_owner_only(checkout: Checkout) -> None:
-    for name in ("secrets.env", "keys/private.pem", "native/control"):
+    for name in ("secrets.env", "keys/private.pem", "native/client.cnf", "native/ports.env"):
         assert (checkout.local / name).stat().st_mode & 0o077 == 0, name
 
 
 def test_each_service_may_do_in_the_database_what_it_must_and_no_more(
     checkout: Checkout, device: Device
 ) -> None:
-    passwords = processes.settings_file(checkout.local / "secrets.env")
-    port = checkout.ask("describe")["database"]["port"]
-
     def attempt(user: str, statement: str) -> None:
-        password = passwords[f"{user.upper()}_PASSWORD"]
-        with (
-            pymysql.connect(
-                host="127.0.0.1", port=port, user=user, password=password, database="app"
-            ) as connection,
-            connection.cursor() as cursor,
-        ):
+        with checkout.connect(user) as connection, connection.cursor() as cursor:
             cursor.execute(statement)
 
     attempt("auth", "SELECT password FROM users LIMIT 1")
@@ -86,13 +81,15 @@ def test_a_part_that_is_killed_runs_again_and_loses_nothing(
     device.push(projects={"created": [p]})
     killed = checkout.pid(part)
     os.kill(killed, signal.SIGKILL)
-    eventually(lambda: checkout.pid(part) != killed)
+    eventually(lambda: checkout.pid(part) not in (0, killed))
+    if part == "gateway":
+        # Until the new one has workers, those of the killed one answer.
+        eventually(lambda: processes.children(checkout.pid(part)))
     eventually(lambda: device.pull_raw().status_code == 200)
     device.pull()
     assert device.rows["projects"] == {p["id"]: wire(p)}
-    log = (checkout.local / "log/stack.log").read_text()
-    assert f"{part} on port" in log
-    assert "runs again" in log
+    log = (checkout.local / "log/supervisor.log").read_text()
+    assert re.search(rf"exited: {part}.*SIGKILL", log)
 
 
 def test_instances_come_and_go_under_load_without_a_failed_request(
@@ -100,10 +97,9 @@ def test_instances_come_and_go_under_load_without_a_failed_request(
 ) -> None:
     with load(device) as statuses:
         for number in (3, 1):
-            said = checkout.run("deploy.local.running", "scale", "sync", str(number))
+            said = checkout.run("scale", "sync", str(number))
             assert said.strip() == f"sync runs {number} times"
-            parts = checkout.ask("describe")["parts"]
-            assert len([name for name in parts if name.startswith("sync:")]) == number
+            assert checkout.native.counts()["sync"] == number
     assert len(statuses) > 100
     assert set(statuses) == {200}
 
@@ -112,33 +108,180 @@ def test_all_services_restart_under_load_without_a_failed_request(
     checkout: Checkout, device: Device
 ) -> None:
     with load(device) as statuses:
-        checkout.run("deploy.local.running", "restart")
+        checkout.run("restart")
     assert len(statuses) > 100
     assert set(statuses) == {200}
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("scale", "mysql", "2"), ("scale", "sync", "0"), ("scale", "sync", "x"), ("scale",)],
+    [
+        ("scale", "mysql", "2"),
+        ("scale", "sync", "0"),
+        ("scale", "sync", "17"),
+        ("scale", "sync", "x"),
+        ("scale", "", ""),
+        ("restart", "mysql"),
+        ("nonsense",),
+    ],
 )
 def test_nonsense_is_refused_with_a_line_that_says_why(
     checkout: Checkout, arguments: tuple[str, ...]
 ) -> None:
-    said = checkout.run("deploy.local.running", *arguments, check=False)
-    assert said.count("\n") == 1
+    before = checkout.pids()
+    said = checkout.run(*arguments, check=False)
+    assert re.search(r"^Error: .+$", said, re.MULTILINE)
     assert "Traceback" not in said
+    assert checkout.pids() == before
 
 
 def test_a_command_that_cannot_be_carried_out_leaves_the_stack_running(
     checkout: Checkout, device: Device
 ) -> None:
-    checkout.ask("pause")
+    checkout.native.pause()
     try:
-        said = checkout.run("deploy.local.running", "restart", check=False)
-        assert said == "auth is not running\n"
+        said = checkout.run("restart", check=False)
+        assert "The services are stopped: a restore" in said
     finally:
-        checkout.ask("resume")
+        checkout.native.resume()
     assert device.pull_raw().status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "reason"),
+    [
+        ("services/sync/routes.py", "def ", "def (", "SyntaxError"),
+        (
+            "services/sync/routes.py",
+            "from typing",
+            "import nowhere\nfrom typing",
+            "named 'nowhere'",
+        ),
+        (
+            "deploy/development.env",
+            "LOG_LEVEL=DEBUG",
+            "LOG_LEVEL=LOUD",
+            "LOG_LEVEL: Not a valid log level",
+        ),
+        (".local/gateway.env", "", "ADDRESS_RATE=quick", 'invalid rate "rate=quick'),
+    ],
+)
+def test_new_processes_that_cannot_start_are_told_of_and_the_old_go_on(
+    checkout: Checkout, device: Device, file: str, old: str, new: str, reason: str
+) -> None:
+    path = checkout.directory / file
+    right = path.read_text() if path.exists() else None
+    path.write_text((right or "").replace(old, new, 1))
+    before = checkout.pids()
+    try:
+        with load(device) as statuses:
+            said = checkout.run("restart", "sync", check=False)
+    finally:
+        path.write_text(right) if right is not None else path.unlink()
+    assert reason in said
+    assert "sync was not restarted; its old processes go on." in said
+    assert checkout.pids() == before
+    assert set(statuses) == {200}
+
+
+def test_a_restart_replaces_every_process_of_the_service(checkout: Checkout) -> None:
+    before = checkout.pids()
+    assert checkout.run("restart", "users") == "Restarted users\n"
+    after = checkout.pids()
+    changed = before.keys() ^ after.keys()
+    assert len(changed) == 2
+    assert all(name.startswith("users-") for name in changed)
+
+
+def test_a_service_without_workers_serves_again(checkout: Checkout, device: Device) -> None:
+    for pid in processes.children(checkout.pid("sync")):
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: device.pull_raw().status_code == 200)
+
+
+def test_the_database_carries_as_many_instances_as_may_be_run(checkout: Checkout) -> None:
+    most = dict.fromkeys(SERVICES, MAX_INSTANCES)
+    with checkout.root() as root, root.cursor() as cursor:
+        cursor.execute("SELECT @@max_connections")
+        (allowed,) = cursor.fetchone() or (0,)
+    assert allowed >= connections(most, checkout.native.processes)
+
+
+def test_more_instances_than_the_database_carries_are_refused(checkout: Checkout) -> None:
+    with checkout.root() as root, root.cursor() as cursor:
+        cursor.execute("SELECT @@max_connections")
+        (allowed,) = cursor.fetchone() or (0,)
+        cursor.execute("SET GLOBAL max_connections = 151")
+        try:
+            said = checkout.run("scale", "sync", "6", check=False)
+        finally:
+            cursor.execute(f"SET GLOBAL max_connections = {allowed}")
+    assert re.search(r"may take \d+ connections in all, and the database allows 151", said)
+    assert checkout.native.counts()["sync"] == 1
+
+
+def test_a_part_that_ends_while_another_command_works_is_started_again(checkout: Checkout) -> None:
+    scaling = subprocess.Popen(
+        [sys.executable, "-m", "deploy.local.cli", "scale", "sync", "2"], cwd=checkout.directory
+    )
+    try:
+        eventually(lambda: checkout.native.counts()["sync"] == 2)
+        scaling.send_signal(signal.SIGSTOP)
+        killed = checkout.pid("redis")
+        os.kill(killed, signal.SIGKILL)
+        eventually(lambda: checkout.pid("redis") not in (0, killed))
+    finally:
+        scaling.send_signal(signal.SIGCONT)
+        assert scaling.wait(60) == 0
+        checkout.run("scale", "sync", "1")
+
+
+def test_whatever_is_said_to_the_supervisor_the_stack_goes_on(
+    checkout: Checkout, device: Device
+) -> None:
+    address = ("127.0.0.1", int(checkout.native.ports["SUPERVISOR_PORT"]))
+    for words in (
+        b"",
+        b"\0\xff\n",
+        b"GET / HTTP/1.1\r\n",
+        b"POST /RPC2 HTTP/1.1\r\n\r\n<methodCall>",
+    ):
+        with socket.create_connection(address) as connection:
+            connection.sendall(words)
+    with (
+        xmlrpc.client.ServerProxy("http://{}:{}/RPC2".format(*address)) as stranger,
+        pytest.raises(xmlrpc.client.ProtocolError, match="401"),
+    ):
+        stranger.supervisor.shutdown()
+    with pytest.raises(xmlrpc.client.Fault, match="UNKNOWN_METHOD"):
+        checkout.native.ask("nonsense")
+    assert checkout.native.is_up()
+    assert device.pull_raw().status_code == 200
+
+
+def test_migrations_bring_the_rights_that_the_present_code_needs(checkout: Checkout) -> None:
+    def read() -> None:
+        with checkout.connect("auth") as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT * FROM projects")
+
+    grants = checkout.directory / "deploy/grants.py"
+    right = grants.read_text()
+    with pytest.raises(pymysql.err.OperationalError, match="denied"):
+        read()
+    try:
+        grants.write_text(right.replace('"auth": {', '"auth": {"projects": "SELECT",'))
+        checkout.run("migrate")
+        read()
+    finally:
+        grants.write_text(right)
+        with checkout.root() as root, root.cursor() as cursor:
+            cursor.execute("REVOKE SELECT ON app.projects FROM 'auth'@'%'")
+
+
+def test_what_is_stored_is_closed_to_others(checkout: Checkout, device: Device) -> None:
+    device.push(projects={"created": [project()]})
+    checkout.run("backup")
+    assert readable_by_others(checkout.local) <= {"native/gateway/site", "native/gateway/snippets"}
 
 
 def test_a_restored_backup_gives_devices_all_that_it_has_and_no_revoked_session(
@@ -148,8 +291,8 @@ def test_a_restored_backup_gives_devices_all_that_it_has_and_no_revoked_session(
     early = device.another()
     device.push(projects={"created": [kept]})
     early.pull()
-    checkout.run("deploy.backup")
-    [backup] = (checkout.local / "backups").glob("*.sql.gz")
+    checkout.run("backup")
+    backup = max((checkout.local / "backups").glob("*.sql.gz"))
     assert backup.stat().st_mode & 0o077 == 0 or backup.parent.stat().st_mode & 0o077 == 0
 
     # Between backup and restore: one device pushes, another pulls, a third is logged out.
@@ -160,7 +303,7 @@ def test_a_restored_backup_gives_devices_all_that_it_has_and_no_revoked_session(
     revoked = checkout.api.login(device.email)
     assert checkout.api.post("/auth/logout", token=revoked.token).status_code == 204
 
-    assert "Restored." in checkout.run("deploy.backup", "restore", str(backup))
+    assert "Restored." in checkout.run("restore", str(backup))
     for token in (device.token, early.token, late.token, revoked.token):
         assert_problem(checkout.api.get("/sync", token=token), 401, "unauthorized")
 
@@ -183,28 +326,55 @@ def test_a_damaged_backup_changes_nothing(
 ) -> None:
     backup = tmp_path / "damaged.sql.gz"
     if damage is None:
-        checkout.run("deploy.backup")
+        checkout.run("backup")
         newest = max((checkout.local / "backups").glob("*.sql.gz"))
         damage = newest.read_bytes()[:-2000]
     backup.write_bytes(damage)
-    said = checkout.run("deploy.backup", "restore", str(backup), check=False)
+    said = checkout.run("restore", str(backup), check=False)
     assert "Nothing was changed." in said
     assert device.pull_raw().status_code == 200
 
 
-def test_no_part_outlives_a_watcher_that_is_killed_and_the_next_one_has_all_data(
+def test_no_part_outlives_a_supervisor_that_is_killed_and_the_next_one_has_all_data(
     checkout: Checkout, device: Device
 ) -> None:
     p = project()
     device.push(projects={"created": [p]})
-    parts = checkout.ask("describe")["parts"].values()
-    found = subprocess.run(
-        ["pgrep", "-f", f"deploy.local.stack serve {checkout.local}"],
-        capture_output=True,
-        text=True,
-    )
-    os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
-    eventually(lambda: not any(Path(f"/proc/{pid}/root").exists() for pid in parts))
-    checkout.run("deploy.local.stack", "up")
+    parts = checkout.pids().values()
+    workers = {child for pid in parts for child in processes.children(pid)}
+    os.kill(checkout.native.ask("getPID"), signal.SIGKILL)
+    eventually(lambda: not any(is_alive(pid) for pid in {*parts, *workers}))
+    assert "No native stack is running" in checkout.run("down-native")
+    checkout.run("up-native")
     device.pull()
     assert device.rows["projects"] == {p["id"]: wire(p)}
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs, and is no zombie."""
+    return Path(f"/proc/{pid}/root").exists()
+
+
+def test_any_path_umask_and_proxy_will_do(directory: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        # Closed to others as a whole, since it is copied under this umask.
+        odd = Checkout(directory / ODD)
+    finally:
+        os.umask(before)
+    proxy = {"http_proxy": "http://127.0.0.1:9", "TMPDIR": str(odd.directory / "tmp")}
+    (odd.directory / "tmp").mkdir()
+    assert "No native stack is running" in odd.run("down-native", **proxy)
+    odd.run("up-native", **proxy)
+    try:
+        device = odd.api.register()
+        # Larger than what nginx keeps in memory, both ways.
+        device.push(projects={"created": [project(description="x" * 60_000) for _ in range(50)]})
+        odd.run("restart", "sync", **proxy)
+        odd.run("backup", **proxy)
+        device.pull()
+        assert len(device.rows["projects"]) == 50
+        assert readable_by_others(odd.local) <= {"native/gateway/site", "native/gateway/snippets"}
+    finally:
+        odd.run("down-native", **proxy)
+    assert not any((odd.directory / "tmp").iterdir())

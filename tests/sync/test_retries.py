@@ -12,9 +12,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 import services.sync
-from deploy.local.servers import MariaDB
 from tests.api import Api, Device, assert_problem, changes, project, task, wire
 from tests.conftest import Backend
+from tests.servers.processes import MariaDB
 
 
 @pytest.fixture

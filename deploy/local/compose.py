@@ -1,0 +1,91 @@
+"""The whole stack in Docker: what `make up` starts, by the compose file and `.local/secrets.env`."""
+
+import shutil
+import subprocess
+import time
+
+from deploy.local.machine import LOCAL, ROOT, SERVICES, Refused, run, settings_file
+
+#: The password stays inside the container.
+WITH_PASSWORD = ("sh", "-c", 'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec "$0" "$@"')
+#: nginx asks Docker's DNS every two seconds.
+DNS_S = 3
+
+
+class Compose:
+    """The compose stack of this checkout."""
+
+    command = ("docker", "compose", "--env-file", ".local/secrets.env")
+    #: `WEB_CONCURRENCY` in docker-compose.yml.
+    processes = 2
+
+    def call(self, *arguments: str, **environ: str) -> None:
+        """Run docker compose in the foreground; end as it does when it fails."""
+        run(*self.command, *arguments, **environ)
+
+    def listed(self, *arguments: str) -> list[str]:
+        """Return the ids that `docker compose ps` lists."""
+        command = [*self.command, "ps", "--quiet", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split()
+
+    def is_up(self) -> bool:
+        """Return whether any container runs."""
+        return bool((LOCAL / "secrets.env").exists() and shutil.which("docker") and self.listed())
+
+    def counts(self) -> dict[str, int]:
+        """Return how many instances of each service there are."""
+        return {service: len(self.listed(service)) for service in SERVICES}
+
+    def scale(self, service: str, number: int) -> None:
+        """Run a service so many times."""
+        # Named, since `up` sets every other service that it starts back to one instance.
+        scale = ("--scale", f"{service}={number}", service)
+        self.call("up", "--detach", "--no-recreate", "--no-deps", "--wait", *scale)
+
+    def restart(self, service: str) -> None:
+        """Replace a service's containers by new ones of the present image."""
+        old = self.listed(service)
+        many = f"{service}={2 * len(old)}"
+        self.call("build", "--quiet", service)
+        start = ("up", "--detach", "--no-deps", "--no-recreate", "--wait", "--scale", many, service)
+        try:
+            self.call(*start)
+        except SystemExit as error:
+            new = [one for one in self.listed("--all", service) if one not in old]
+            run("docker", "logs", "--tail", "3", new[0])
+            run("docker", "rm", "--force", *new)
+            raise Refused(f"{service} does not start.") from error
+        time.sleep(DNS_S)
+        run("docker", "stop", "--time", "40", *old)
+        run("docker", "rm", *old)
+
+    def pause(self) -> None:
+        """Stop the services, so that nobody writes."""
+        self.call("stop", *SERVICES, "purge")
+
+    def resume(self) -> None:
+        """Forget what Redis knew, and start the services again."""
+        self.call("restart", "redis")
+        self.call("up", "--detach", "--wait", "--no-recreate")
+
+    def migrate(self, database: str = "app") -> None:
+        """Bring the tables and the rights of a database to the present version."""
+        password = settings_file(LOCAL / "secrets.env")["MIGRATE_PASSWORD"]
+        url = f"mysql+pymysql://migrate:{password}@mysql/{database}"
+        # By its name alone: everybody on the machine can read arguments.
+        self.call("run", "--rm", "--build", "--env", "DATABASE_URL", "migrate", DATABASE_URL=url)
+
+    def client(self, kind: str) -> list[str]:
+        """Return the database's `client` or `dump` program, as its administrator."""
+        name = {"client": ["mysql"], "dump": ["mysqldump", "--set-gtid-purged=OFF"]}[kind]
+        inside = [*name[:1], "--user=root", *name[1:]]
+        return [*self.command, "exec", "-T", "mysql", *WITH_PASSWORD, *inside]
+
+    def flask(self, service: str, *command: str) -> None:
+        """Run a command of a service."""
+        container = "purge" if command[0] == "purge" else service
+        self.call("exec", container, "flask", "--app", f"services.{service}", *command)
+
+    def logs(self) -> None:
+        """Show what the parts say, until Ctrl-C."""
+        self.call("logs", "--follow", "--tail", "20")

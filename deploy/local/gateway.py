@@ -1,0 +1,67 @@
+"""nginx's configuration for the native stack, rendered as the official image does from the same files."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from deploy.local.machine import LOCAL, ROOT, Refused, program, settings_file
+
+
+def own_settings() -> dict[str, str]:
+    """Return what differs from gateway.env: `.local/gateway.env`, or else the environment."""
+    names = settings_file(ROOT / "gateway/gateway.env")
+    given = {name: os.environ[name] for name in names if name in os.environ}
+    return given | settings_file(LOCAL / "gateway.env")
+
+
+def render(
+    directory: Path, ports: Mapping[str, Sequence[str]], settings: Mapping[str, str]
+) -> None:
+    """Write `nginx.conf` and what it includes into `directory`, for services on these ports.
+
+    Raises `Refused`, and leaves the one that was there, when nginx cannot have it.
+    """
+    shutil.copytree(
+        ROOT / "gateway/snippets",
+        directory / "snippets",
+        dirs_exist_ok=True,
+        copy_function=shutil.copyfile,
+    )
+    servers = {
+        f"{service.upper()}_SERVERS": " ".join(
+            f"server 127.0.0.1:{port} fail_timeout=1s;" for port in some
+        )
+        for service, some in ports.items()
+    }
+    text = (ROOT / "gateway/nginx.conf.template").read_text()
+    for name, value in {
+        **settings_file(ROOT / "gateway/gateway.env"),
+        **settings,
+        **servers,
+    }.items():
+        text = text.replace(f"${{{name}}}", value)
+    new = directory / "new.conf"
+    new.write_text(text)
+    check = [program("nginx"), "-t", "-q", "-p", "./", "-c", new.name, "-e", "stderr"]
+    checked = subprocess.run(check, cwd=directory, capture_output=True, text=True)
+    if checked.returncode:
+        raise Refused(f"nginx cannot have this configuration: {checked.stderr.strip()}")
+    new.rename(directory / "nginx.conf")
+
+
+def name_targets(directory: Path, ports: Mapping[str, Sequence[str]], status: str) -> None:
+    """Tell a Prometheus that runs with `prometheus.yml` in `directory` where all is; `status`: nginx."""
+    targets = [
+        {"targets": [f"127.0.0.1:{port}" for port in some], "labels": {"service": service}}
+        for service, some in ports.items()
+    ]
+    (directory / "targets.json").write_text(json.dumps(targets))
+    text = (ROOT / "deploy/monitoring/prometheus.yml").read_text()
+    text = re.sub("dns_sd_configs: .*", "file_sd_configs: [{files: [targets.json]}]", text)
+    text = re.sub(r"\n    relabel_configs: .*", "", text).replace("gateway:8081", status)
+    (directory / "prometheus.yml").write_text(text)
+    shutil.copyfile(ROOT / "deploy/monitoring/alerts.yml", directory / "alerts.yml")

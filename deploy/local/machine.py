@@ -1,0 +1,106 @@
+"""This checkout and this machine: paths, programs, ports, waiting."""
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+ROOT = Path(__file__).parents[2]
+LOCAL = ROOT / ".local"
+SERVICES = ("auth", "users", "sync")
+#: Where programs are that a plain user's shell does not look for.
+PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+class Refused(click.ClickException):
+    """A command that cannot be carried out, and why: click shows it and ends with 1."""
+
+
+def program(name: str) -> str:
+    """Return where a program is; its bare name when it is nowhere."""
+    return shutil.which(name, path=PATH) or name
+
+
+def run(*command: str, **environ: str) -> None:
+    """Run a command in the checkout, in the foreground; end as it does when it fails."""
+    if code := subprocess.run(command, cwd=ROOT, env={**os.environ, **environ}).returncode:
+        sys.exit(code)
+
+
+def settings_file(path: Path) -> dict[str, str]:
+    """Return the `NAME=value` lines of a file of settings; none when there is no file."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return dict(line.split("=", 1) for line in lines if line and line[0] != "#")
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def free_address(command: str) -> tuple[str, str]:
+    """Return `HOST:PORT` of the environment and the URL that leads there from this machine.
+
+    Raises `Refused` when nobody can listen there.
+    """
+    host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8080")
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
+        with socket.socket(*found[:3]) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(found[4])
+    except (OSError, ValueError, OverflowError) as error:
+        raise Refused(
+            f"Cannot serve on {address}: {error}. Choose another: {command} PORT=…"
+        ) from error
+    is_here = host in ("127.0.0.1", "0.0.0.0", "::")
+    return address, f"http://localhost:{port}" if is_here else f"http://{address}"
+
+
+def status(address: str, path: str) -> int:
+    """Return the status that an HTTP server answers, whatever proxy is set. Raises `OSError`."""
+    connection = http.client.HTTPConnection(address, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except http.client.HTTPException as error:
+        raise OSError(f"no HTTP answer: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def listens(address: str) -> bool:
+    """Return True when somebody listens there, else raise `OSError`."""
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=5):
+        return True
+
+
+def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
+    """Return whether `holds` becomes true within so many seconds; an `OSError` means not yet."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if holds():
+                return True
+        except OSError:
+            pass
+        time.sleep(0.05)
+    return False
+
+
+def children(pid: int) -> set[int]:
+    """Return the processes that a process has started and that still run: a server's workers."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
+    return {int(child) for child in found.stdout.split()}

@@ -1,0 +1,361 @@
+"""The whole stack without Docker: private MariaDB and Redis, the services and nginx under supervisord.
+
+All that it keeps is in `.local/native`, its output in `.local/log`. An instance of a service is the
+program `SERVICE-PORT` of supervisord.
+"""
+
+import hashlib
+import http.client
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+import sys
+import xmlrpc.client
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from string import Template
+from typing import Any
+from xml.parsers.expat import ExpatError
+
+import click
+
+from deploy.local import gateway
+from deploy.local.machine import (
+    PATH,
+    ROOT,
+    SERVICES,
+    Refused,
+    children,
+    free_address,
+    free_port,
+    listens,
+    program,
+    run,
+    settings_file,
+    status,
+    wait_until,
+)
+
+HERE = Path(__file__).parent
+PROGRAMS = ("mariadbd", "mariadb-install-db", "redis-server", "nginx", "pgrep")
+#: A machine that does many other things boots a service this slowly.
+BOOT_S = 180
+
+
+class Native:
+    """The native stack of a checkout, whether it runs or not."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self.local = root / ".local"
+        self.directory = self.local / "native"
+
+    @property
+    def ports(self) -> dict[str, str]:
+        """Where the parts listen, by name."""
+        return settings_file(self.directory / "ports.env")
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Call a method of supervisord's own interface (XML-RPC)."""
+        password = settings_file(self.local / "secrets.env").get("SUPERVISOR_PASSWORD", "")
+        where = f"127.0.0.1:{self.ports.get('SUPERVISOR_PORT', 0)}"
+        with xmlrpc.client.ServerProxy(f"http://supervisor:{password}@{where}/RPC2") as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
+
+    @property
+    def processes(self) -> int:
+        """Processes of an instance of a service."""
+        settings = settings_file(ROOT / "deploy/development.env")
+        return int(os.environ.get("WEB_CONCURRENCY", settings["WEB_CONCURRENCY"]))
+
+    def is_up(self) -> bool:
+        """Return whether supervisord runs."""
+        try:
+            return bool(self.ports and self.ask("getState"))
+        except (OSError, xmlrpc.client.Error, http.client.HTTPException, ExpatError):
+            return False
+
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """Return what supervisord knows of every part, by its name."""
+        return {one["name"]: one for one in self.ask("getAllProcessInfo")}
+
+    def instances(self, *services: str) -> list[str]:
+        """Return the names of the instances of services, of all without a name."""
+        return [name for name in self.parts() if name.split("-")[0] in (services or SERVICES)]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many instances of each service there are."""
+        return {service: len(self.instances(service)) for service in SERVICES}
+
+    def up(self, max_connections: int) -> None:
+        """Start everything in the background; return when it answers. Raises `Refused`."""
+        if self.is_up():
+            click.echo(f"Already running: {self.ports['URL']}/v1")
+            return
+        if missing := [name for name in PROGRAMS if not shutil.which(name, path=PATH)]:
+            raise Refused(
+                f'This machine lacks {", ".join(missing)}; see README.md, "Run the whole stack"'
+            )
+        address, url = free_address("make up-native")
+        own = {
+            f"{name}_PORT": free_port() for name in ("SUPERVISOR", "DATABASE", "REDIS", "STATUS")
+        }
+        lines = [
+            f"{name}={value}\n" for name, value in (own | {"URL": url, "ADDRESS": address}).items()
+        ]
+        shutil.rmtree(self.directory / "programs", ignore_errors=True)
+        (self.directory / "programs").mkdir(parents=True)
+        (self.directory / "ports.env").write_text("".join(lines))
+        run(str(HERE / "secrets.sh"), ".local/secrets.env")
+        run(str(HERE / "prepare.sh"), sys.executable, SERVER_USER=self.server_user())
+        daemon = self.start_supervisor(max_connections)
+        try:
+            self.start_parts(daemon)
+        except BaseException:
+            daemon.terminate()
+            daemon.wait()
+            raise
+        click.echo(
+            f"\nReady: {url}/v1. Logs are in {self.local / 'log'}.\n"
+            "Next: make admin EMAIL=you@example.com, make scale SERVICE=sync N=3; make down-native stops it."
+        )
+
+    def server_user(self) -> str:
+        """Return who runs the servers when we are root: nobody, if the checkout is open to others."""
+        is_open = all(path.stat().st_mode & 0o001 for path in self.local.resolve().parents)
+        return "nobody" if os.geteuid() == 0 and is_open else "root"
+
+    def start_supervisor(self, max_connections: int) -> subprocess.Popen[bytes]:
+        """Start supervisord in the background, and with it the database and Redis."""
+        user = self.server_user()
+        # No part outlives a supervisord that is killed, or it would hold its files and ports.
+        server = tied = "setpriv --pdeathsig TERM" if shutil.which("setpriv") else "env"
+        if user == "nobody" and tied != "env":
+            nobody = pwd.getpwnam(user)
+            server += f" --reuid {nobody.pw_uid} --regid {nobody.pw_gid} --clear-groups"
+        password = settings_file(self.local / "secrets.env")["SUPERVISOR_PASSWORD"]
+        environ = self.ports | {
+            "PATH": PATH,
+            "TIED": tied,
+            "SERVER": server,
+            "SERVER_USER": user,
+            "PYTHON": shlex.quote(sys.executable),
+            "SUPERVISOR_SHA": hashlib.sha1(password.encode()).hexdigest(),
+            "MAX_CONNECTIONS": str(max_connections),
+        }
+        command = [sys.executable, "-m", "supervisor.supervisord", f"-c{HERE / 'supervisord.conf'}"]
+        with (self.local / "log/supervisor.log").open("ab") as log:
+            return subprocess.Popen(
+                command + (["--user=root"] if os.geteuid() == 0 else []),
+                cwd=ROOT,
+                env={**os.environ, **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                umask=0o077,
+            )
+
+    def start_parts(self, daemon: subprocess.Popen[bytes]) -> None:
+        """Wait for the database, and start what needs it. Raises `Refused`."""
+        click.echo("Starting the database and Redis")
+        wait_until(lambda: self.is_up() or daemon.poll() is not None, 60)
+        if not self.is_up():
+            raise Refused(f"supervisord does not start: {self.said('supervisor')}")
+        self.wait_for("database", self.database_answers)
+        self.wait_for("redis", lambda: listens(f":{self.ports['REDIS_PORT']}"))
+        click.echo("Applying migrations")
+        self.migrate()
+        click.echo("Starting the services and the gateway")
+        for service in SERVICES:
+            self.add(service)
+        self.route()
+        self.ask("startProcess", "gateway", False)
+        listen = gateway.own_settings().get("GATEWAY_LISTEN", self.ports["ADDRESS"])
+        self.wait_for("gateway", lambda: listens(listen.split()[0]))
+
+    def database_answers(self) -> bool:
+        """Return whether the database does, and has made its users."""
+        ping = [*self.client("client"), "-e", "SELECT 1"]
+        return not subprocess.run(ping, capture_output=True).returncode
+
+    def wait_for(self, part: str, answers: Callable[[], bool]) -> None:
+        """Return when a part answers. Raises `Refused` with what it said."""
+        if not wait_until(answers, 60):
+            raise Refused(f"{part} does not start: {self.said(part)}")
+
+    def said(self, part: str, since: int = 0) -> str:
+        """Return the end of what a part wrote to its log."""
+        path = self.local / "log" / f"{part}.log"
+        written = path.read_bytes()[since:].decode(errors="replace") if path.exists() else ""
+        return "\n".join([*written.strip().splitlines()[-3:], f"(the whole log: {path})"])
+
+    def down(self) -> None:
+        """Stop everything, the gateway first; return when it is gone."""
+        if not self.is_up():
+            click.echo("No native stack is running")
+            return
+        self.ask("shutdown")
+        if not wait_until(lambda: not (self.directory / "supervisord.pid").exists(), 240):
+            raise Refused(f"It does not end: {self.said('supervisor')}")
+        click.echo("Stopped. The data stays in .local/native.")
+
+    def scale(self, service: str, number: int) -> None:
+        """Run a service so many times. No request is lost."""
+        self.check(service)
+        while len(self.instances(service)) < number:
+            self.add(service)
+        old = self.instances(service)[number:]
+        self.route(without=old)
+        self.reload_gateway()
+        self.remove(old)
+
+    def restart(self, service: str) -> None:
+        """Replace a service's instances; they go on serving when new ones cannot start."""
+        old = self.instances(service)
+        if any(self.parts()[name]["statename"] == "STOPPED" for name in old):
+            raise Refused(
+                "The services are stopped: a restore runs or did not finish. Run it again."
+            )
+        self.check(service)
+        new: list[str] = []
+        try:
+            for _ in old:
+                new.append(self.add(service))
+            self.route(without=old)
+        except BaseException:
+            self.remove(new)
+            raise
+        self.reload_gateway()
+        self.remove(old)
+
+    def check(self, service: str) -> None:
+        """Raise `Refused` with the reason when the present code and settings cannot start now."""
+        if any(self.parts()[name]["statename"] == "STOPPED" for name in self.instances()):
+            raise Refused(
+                "The services are stopped: a restore runs or did not finish. Run it again."
+            )
+        start = f"from services.{service} import create_app; create_app()"
+        command = [str(HERE / "as.sh"), service, sys.executable, "-c", start]
+        tried = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if tried.returncode:
+            reason = "\n".join(tried.stderr.strip().splitlines()[-3:])
+            raise Refused(f"{service} cannot start: {reason}")
+
+    def add(self, service: str) -> str:
+        """Start an instance; return its name when it is ready. Raises `Refused` with the reason."""
+        port = str(free_port())
+        name = f"{service}-{port}"
+        log = self.local / "log" / f"{service}.log"
+        before = log.stat().st_size if log.exists() else 0
+        text = Template((HERE / "service.conf").read_text()).substitute(SERVICE=service, PORT=port)
+        (self.directory / "programs" / f"{name}.conf").write_text(text)
+        self.ask("reloadConfig")
+        self.ask("addProcessGroup", name)
+        pids: set[int] = set()
+
+        def has_ended() -> bool:
+            info = self.ask("getProcessInfo", name)
+            pids.add(info["pid"])
+            # supervisord may have started it once more since.
+            return info["statename"] not in ("STARTING", "RUNNING") or len(pids - {0}) > 1
+
+        try:
+            wait_until(lambda: has_ended() or is_ready(port), BOOT_S)
+            if has_ended() or not wait_until(partial(is_ready, port), 1):
+                raise Refused(f"{service} does not start: {self.said(service, before)}")
+        except BaseException:
+            self.remove([name])
+            raise
+        return name
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Let instances finish what they are doing, and forget them."""
+        self.stop(names)
+        for name in names:
+            self.ask("removeProcessGroup", name)
+            for path in (self.directory / "programs").glob(f"{name}.*"):
+                path.unlink()
+
+    def stop(self, names: Iterable[str]) -> None:
+        """Stop instances; return when they have finished what they were doing."""
+        for name in names:
+            with suppress(xmlrpc.client.Fault):
+                self.ask("stopProcess", name, False)
+        wait_until(lambda: not any(self.parts()[name]["pid"] for name in names), 60)
+
+    def route(self, without: Iterable[str] = ()) -> None:
+        """Write nginx's configuration for all instances but some.
+
+        Raises `Refused`, and changes nothing, when nginx cannot have it.
+        """
+        ports: dict[str, list[str]] = {}
+        for name in self.instances():
+            if name not in without:
+                service, port = name.split("-")
+                ports.setdefault(service, []).append(port)
+        own = {
+            "GATEWAY_LISTEN": self.ports["ADDRESS"],
+            "GATEWAY_STATUS": f"127.0.0.1:{self.ports['STATUS_PORT']}",
+            "GATEWAY_RUN": "run",
+            "GATEWAY_SITE": "site",
+        }
+        gateway.render(self.directory / "gateway", ports, own | gateway.own_settings())
+        gateway.name_targets(self.directory, ports, own["GATEWAY_STATUS"])
+
+    def reload_gateway(self) -> None:
+        """Let nginx take its configuration, and send no more requests by the one before."""
+        master = self.ask("getProcessInfo", "gateway")["pid"]
+        old = children(master) if master else set()
+        with suppress(xmlrpc.client.Fault):
+            # One that does not run reads it when it is started again.
+            self.ask("signalProcess", "gateway", "HUP")
+        # Old workers end when they have answered what they were asked.
+        wait_until(lambda: not old & children(master), 35)
+
+    def pause(self) -> None:
+        """Stop the services, so that nobody writes."""
+        self.stop(self.instances())
+
+    def resume(self) -> None:
+        """Forget what Redis knew, and start the services again."""
+        self.ask("stopProcess", "redis")
+        self.ask("startProcess", "redis")
+        for name in self.instances():
+            self.ask("startProcess", name, False)
+        for name in self.instances():
+            service, port = name.split("-")
+            if not wait_until(partial(is_ready, port), BOOT_S):
+                raise Refused(f"{service} does not start: {self.said(service)}")
+
+    def with_settings(self, user: str, *command: str, **environ: str) -> None:
+        """Run a Python module with the settings of a database user."""
+        run(str(HERE / "as.sh"), user, sys.executable, "-m", *command, **environ)
+
+    def migrate(self, database: str = "app") -> None:
+        """Bring the tables and the rights of a database to the present version."""
+        self.with_settings("migrate", "alembic", "upgrade", "head", DATABASE_NAME=database)
+        self.with_settings("migrate", "deploy.grants", DATABASE_NAME=database)
+
+    def flask(self, service: str, *command: str) -> None:
+        """Run a command of a service."""
+        user = "purge" if command[0] == "purge" else service
+        app = ("flask", "--app", f"services.{service}")
+        self.with_settings(user, *app, *command, LOG_SQL="false")
+
+    def client(self, kind: str) -> list[str]:
+        """Return the database's `client` or `dump` program, as its administrator."""
+        name = program({"client": "mariadb", "dump": "mariadb-dump"}[kind])
+        return [name, f"--defaults-file={self.directory / 'client.cnf'}"]
+
+    def logs(self) -> None:
+        """Show what the parts say, until Ctrl-C."""
+        run("tail", "-n5", "-F", *map(str, (self.local / "log").glob("*.log")))
+
+
+def is_ready(port: str) -> bool:
+    """Return whether the instance of a service on this port can serve. Raises `OSError`."""
+    return status(f"127.0.0.1:{port}", "/readyz") == 200

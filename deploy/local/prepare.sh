@@ -1,0 +1,66 @@
+#!/bin/sh
+# Prepare .local/native for supervisord with the Python $1: directories, keys, pages, the database, and what
+# servers read at their start. SERVER_USER is who runs MariaDB and Redis when we are root.
+set -eu
+umask 077
+PATH=$PATH:/usr/sbin:/sbin
+native=.local/native
+. .local/secrets.env
+. $native/ports.env
+
+mkdir -p .local/log $native/database $native/redis $native/gateway/run
+# nginx's workers and whoever runs the database may pass, and read what is their own.
+chmod 711 .local $native $native/gateway $native/gateway/run
+chmod 700 .local/log $native/database $native/redis
+
+[ -e .local/keys/private.pem ] || "$1" -m deploy.keys .local/keys
+chmod 700 .local/keys
+"$1" -m deploy.api.site $native/gateway/site
+chmod -R a+rX $native/gateway/site
+
+# Servers of a supervisord that was killed, where the system has not ended them with it.
+for pid in $native/*/*.pid; do
+    [ ! -s "$pid" ] || pkill -F "$pid" -f 'mariadbd|redis-server|nginx|gunicorn' || true
+done
+
+# In files, since everybody on the machine can read arguments.
+cat >$native/client.cnf <<INI
+[client]
+host=127.0.0.1
+port=$DATABASE_PORT
+user=root
+password=$ROOT_PASSWORD
+INI
+cat >$native/redis/redis.conf <<REDIS
+port $REDIS_PORT
+bind 127.0.0.1
+requirepass $REDIS_PASSWORD
+pidfile ./server.pid
+save ""
+appendonly no
+REDIS
+cat >$native/database/users.sql <<SQL
+CREATE DATABASE IF NOT EXISTS app;
+CREATE USER IF NOT EXISTS 'root'@'127.0.0.1', 'migrate'@'%', 'auth'@'%', 'users'@'%', 'sync'@'%', 'purge'@'%';
+ALTER USER 'root'@'127.0.0.1' IDENTIFIED BY '$ROOT_PASSWORD';
+ALTER USER 'root'@'localhost' IDENTIFIED BY '$ROOT_PASSWORD';
+ALTER USER 'migrate'@'%' IDENTIFIED BY '$MIGRATE_PASSWORD';
+ALTER USER 'auth'@'%' IDENTIFIED BY '$AUTH_PASSWORD';
+ALTER USER 'users'@'%' IDENTIFIED BY '$USERS_PASSWORD';
+ALTER USER 'sync'@'%' IDENTIFIED BY '$SYNC_PASSWORD';
+ALTER USER 'purge'@'%' IDENTIFIED BY '$PURGE_PASSWORD';
+GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;
+GRANT ALL ON app.* TO 'migrate'@'%' WITH GRANT OPTION;
+SQL
+
+if [ ! -e $native/database/data ]; then
+    echo "Making a database"
+    (
+        cd $native/database
+        rm -rf new
+        mariadb-install-db --no-defaults --auth-root-authentication-method=normal --skip-test-db --datadir=./new >install.log 2>&1 ||
+            { cat install.log >&2; exit 1; }
+        mv new data
+    )
+fi
+[ "$(id -u)" != 0 ] || chown -R "$SERVER_USER" $native/database $native/redis
