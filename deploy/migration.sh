@@ -7,12 +7,12 @@ scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
 export DATABASE_URL="sqlite:///$scratch/empty.db"
 number=$(printf %04d $(($(ls migrations/versions/*.py | wc -l) + 1)))
-"$bin/alembic" upgrade head
-"$bin/alembic" revision --autogenerate --rev-id "$number" -m "$1"
+"$bin/python" -m alembic upgrade head
+"$bin/python" -m alembic revision --autogenerate --rev-id "$number" -m "$1"
 # Without what tests need, it is left as it was written.
-if [ -x "$bin/ruff" ]; then
-    "$bin/ruff" format --quiet migrations
-    "$bin/ruff" check --quiet --fix migrations
-    "$bin/ruff" format --quiet migrations
+if "$bin/python" -c "import ruff" 2>/dev/null; then
+    "$bin/python" -m ruff format --quiet migrations
+    "$bin/python" -m ruff check --quiet --fix migrations
+    "$bin/python" -m ruff format --quiet migrations
 fi
 echo "Next: read it. make run and make up-native apply it; make client-schema prints the app's end of it."

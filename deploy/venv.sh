@@ -5,12 +5,13 @@ set -eu
 exec >&2
 python=$1 venv=$2 lock=$3
 
-if [ ! -x "$venv/bin/pip" ]; then
+if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
         echo "Python 3.11 or newer is needed; '$python' is not. Try: make PYTHON=python3.12 …" >&2
         exit 1
     }
     echo "Making a virtual environment in $venv"
+    rm -rf "$venv"
     "$python" -m venv "$venv" || {
         rm -rf "$venv"
         echo "'$python -m venv' does not work. On Debian: apt-get install python3-venv" >&2
@@ -20,12 +21,12 @@ fi
 total=$(grep -c '==' "$lock")
 echo "Installing the $total packages of $lock into $venv"
 if [ ! -t 1 ]; then
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile --require-hashes -r "$lock"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r "$lock"
     exit
 fi
 status=$(mktemp)
 {
-    "$venv/bin/pip" install --disable-pip-version-check --no-compile --require-hashes -r "$lock"
+    "$venv/bin/python" -m pip install --disable-pip-version-check --no-compile --require-hashes -r "$lock"
     echo $? >"$status"
 } | awk -v total="$total" '
     /^(Collecting|Requirement already)/ { printf "\r  %d of %d\033[K", ++found, total; fflush() }
