@@ -6,7 +6,8 @@ bin=.local/venv/bin
 scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
 export DATABASE_URL="sqlite:///$scratch/empty.db"
-number=$(printf %04d $(($(ls migrations/versions/*.py | wc -l) + 1)))
+newest=$(basename "$(ls migrations/versions/*.py | tail -n 1)" | sed "s/^0*//; s/_.*//")
+number=$(printf %04d $((newest + 1)))
 "$bin/python" -m alembic upgrade head
 "$bin/python" -m alembic revision --autogenerate --rev-id "$number" -m "$1"
 # Without what tests need, it is left as it was written.

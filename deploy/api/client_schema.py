@@ -1,4 +1,4 @@
-"""The app's schema and models for the declared tables: `python -m deploy.api.client_schema [ts]` prints them.
+"""The app's schema and models for the declared tables: `python -m deploy.client_schema [ts]` prints them.
 
 JavaScript, or TypeScript with types; both with the decorators of WatermelonDB's documentation.
 """
@@ -7,8 +7,8 @@ import re
 import sys
 from collections.abc import Iterator
 
-from shared.models import Synced
-from shared.models.tables import Column, SyncedTable, synced_tables
+from shared.models.columns import Column
+from shared.models.tables import SyncedTable, synced_tables
 from shared.web.schemas import camel
 
 #: WatermelonDB sets these by itself.
@@ -41,7 +41,7 @@ def _schema() -> Iterator[str]:
         yield "      columns: ["
         for column in table.columns:
             extra = ", isOptional: true" if column.optional else ""
-            extra += ", isIndexed: true" if column.name == table.parent_column else ""
+            extra += ", isIndexed: true" if column.indexed else ""
             yield f"        {{ name: '{column.name}', type: '{column.kind}'{extra} }},"
         yield "      ],"
         yield "    }),"
@@ -54,9 +54,14 @@ def _schema() -> Iterator[str]:
 
 
 def _models(typed: bool) -> Iterator[str]:
-    names = {model.__tablename__: model.__name__ for model in Synced.__subclasses__()}
+    names = {table.name: table.model.__name__ for table in synced_tables()}
     for table in synced_tables():
-        children = [one for one in synced_tables() if one.parent and one.parent[0] == table.name]
+        children = [
+            (one, column)
+            for one in synced_tables()
+            for column in one.columns
+            if column.relation and column.relation.parent == table.name
+        ]
         yield f"export class {names[table.name]} extends Model {{"
         yield f"  static table = '{table.name}'"
         if associations := _associations(table, children):
@@ -65,11 +70,12 @@ def _models(typed: bool) -> Iterator[str]:
         for column in table.columns:
             prefix = "@readonly " if _is_touched(column) else ""
             yield f"  {prefix}@{decorator(column)}('{column.name}') {_member(column, typed)}"
-        if table.parent:
-            owner, key = table.parent
-            kind = f"!: Relation<{names[owner]}>" if typed else ""
-            yield f"  @relation('{owner}', '{key}') {camel(key.removesuffix('_id'))}{kind}"
-        for child in children:
+        for column in table.columns:
+            if column.relation:
+                parent, key = column.relation.parent, column.name
+                kind = f"!: Relation<{names[parent]}>" if typed else ""
+                yield f"  @relation('{parent}', '{key}') {camel(key.removesuffix('_id'))}{kind}"
+        for child, _ in children:
             kind = f"!: Query<{names[child.name]}>" if typed else ""
             yield f"  @children('{child.name}') {camel(child.name)}{kind}"
         yield "}"
@@ -78,14 +84,15 @@ def _models(typed: bool) -> Iterator[str]:
     yield f"export const modelClasses = [{classes}]"
 
 
-def _associations(table: SyncedTable, children: list[SyncedTable]) -> str:
+def _associations(table: SyncedTable, children: list[tuple[SyncedTable, Column]]) -> str:
     found = []
-    if table.parent:
-        owner, key = table.parent
-        found.append(f"{owner}: {{ type: 'belongs_to', key: '{key}' }}")
+    for column in table.columns:
+        if column.relation:
+            parent = column.relation.parent
+            found.append(f"{parent}: {{ type: 'belongs_to', key: '{column.name}' }}")
     found += [
-        f"{child.name}: {{ type: 'has_many', foreignKey: '{child.parent_column}' }}"
-        for child in children
+        f"{child.name}: {{ type: 'has_many', foreignKey: '{column.name}' }}"
+        for child, column in children
     ]
     return ", ".join(found)
 

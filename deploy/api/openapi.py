@@ -460,9 +460,8 @@ def _column(column: Column) -> Json:
 
 
 def _with_orphans(table: SyncedTable, columns: dict[str, Json]) -> dict[str, Json]:
-    # The tombstone of an orphan has no owner.
-    parent = table.parent_column
-    return columns | ({parent: nullable(columns[parent])} if parent else {})
+    # The tombstone of an orphan has no parent.
+    return columns | {c.name: nullable(columns[c.name]) for c in table.enforced if not c.optional}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from shared.models.columns import ID, TABLE_OPTIONS
+from migrations.types import ID, TABLE_OPTIONS
 
 revision = "0001"
 down_revision = None

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from shared.models.columns import TABLE_OPTIONS
+from migrations.types import TABLE_OPTIONS
 
 revision = "0002"
 down_revision = "0001"

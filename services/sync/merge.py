@@ -1,10 +1,27 @@
 """What a push does to one record: the table of docs/api.md, "Push", as code. Pure rules, no I/O."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
 
 Operation = Literal["created", "updated", "deleted"]
+
+
+@dataclass(slots=True)
+class Row:
+    """A row of a synced table, as the server has it or as a push will leave it."""
+
+    id: str
+    #: By the column's name on the wire.
+    values: dict[str, Any]
+    is_deleted: bool
+    #: The tick at which it came into being, the one at which it last changed, and the one at which a
+    #: repeat of the push that made it last wrote edits (None: never).
+    born: int = 0
+    tick: int = 0
+    repeated: int | None = None
+    #: The session that pushed it into being.
+    created_by: str = ""
 
 
 class Known(Enum):
@@ -66,22 +83,22 @@ def is_conflict(has: Known, operation: Operation) -> bool:
     return has is Known.UNSEEN
 
 
-def is_repeat(row: Mapping[str, Any], session_id: str, last_pulled_at: int) -> bool:
+def is_repeat(row: Row, session_id: str, last_pulled_at: int) -> bool:
     """Whether a `created` record that meets the live, unseen `row` repeats a push already applied.
 
     So it is when the session made the row after its last pull. A row that was there at the last pull
     has reached the device since: that record is an edit like any other.
     """
-    return bool(row["created_by"] == session_id and row["created_at_ms"] > last_pulled_at)
+    return row.created_by == session_id and row.born > last_pulled_at
 
 
-def repeat_action(row: Mapping[str, Any]) -> Action:
+def repeat_action(row: Row) -> Action:
     """What a repeat does to `row`: it may add edits while nothing else has touched the row.
 
     What earlier repeats wrote does not count, since their answers may have been lost as well. An edit
     that came as `updated` does: the device has had its answer, and this repeat is a late one.
     """
-    untouched = row["updated_at_ms"] in (row["created_at_ms"], row["repeated_at_ms"])
+    untouched = row.tick in (row.born, row.repeated)
     return Action.AMEND if untouched else Action.KEEP
 
 

@@ -147,7 +147,7 @@ def _page(
     # a second time as `created`.
     began = c.created_at_ms <= timestamp
     query = (
-        select(*table.record, c.is_deleted.label("_deleted"), selected.fresh.label("_fresh"))
+        select(*table.record, c.is_deleted, selected.fresh)
         .where(
             table.of(pull.caller.user_id),
             c.id > after,
@@ -157,11 +157,10 @@ def _page(
         .limit(limit + 1)
     )
     page: list[tuple[str, Any]] = []
-    for row in connection.execute(query).mappings():
-        record = dict(row)
-        is_deleted, is_fresh = record.pop("_deleted"), record.pop("_fresh")
+    for id_, *values, is_deleted, is_fresh in connection.execute(query):
         if is_deleted:
-            page.append(("deleted", record["id"]))
+            page.append(("deleted", id_))
         else:
+            record = {"id": id_, **dict(zip(table.names, values, strict=True))}
             page.append(("created" if is_fresh else "updated", record))
     return page

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, exists, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -33,8 +33,7 @@ def purge(tombstone_days: int) -> dict[str, int]:
     now = now_ms()
     purged = {
         table.name: _purge_tombstones(table, now - tombstone_days * DAY_MS)
-        # Children first: an owner stays as long as a row points to it.
-        for table in reversed(synced_tables())
+        for table in synced_tables()
     }
     purged["sessions"] = _purge_rows(Session.id, Session.expires_at < now - DAY_MS)
     purged["login_failures"] = _purge_rows(
@@ -47,10 +46,6 @@ def purge(tombstone_days: int) -> dict[str, int]:
 def _purge_tombstones(table: SyncedTable, before: int) -> int:
     c = table.sql.c
     old = and_(c.is_deleted, c.updated_at_ms < before)
-    for child in synced_tables():
-        if child.parent and child.parent[0] == table.name:
-            pointer = child.sql.c[child.parent[1]]
-            old = and_(old, ~exists().where(child.sql.c.user_id == c.user_id, pointer == c.id))
     total = 0
     held: set[str] = set()
     query = select(c.user_id, c.id, c.updated_at_ms)

@@ -1,103 +1,83 @@
 """The rows that a push reads and writes, some thousand at a time. The held clock keeps them still."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, select, update
+from sqlalchemy import Select, bindparam, select, update
 
+from services.sync.merge import Row
 from shared.database.base import db
-from shared.database.bulk import CHUNK, chunks
+from shared.database.bulk import chunks
 from shared.database.json_rows import read_rows, write_rows
+from shared.models.columns import Column
 from shared.models.tables import SyncedTable
 
-Row = dict[str, Any]
+#: The server's columns of rows that are written, by name.
+Stamp = dict[str, Any]
 
 
 def load(user_id: str, table: SyncedTable, ids: Sequence[str]) -> dict[str, Row]:
     """Return the rows of these ids, tombstones included."""
-    return {str(row["id"]): row for row in _read(user_id, _find_rows(table), ids)}
+    return {row.id: row for row in _load(user_id, table, ids)}
 
 
-def find_lives(user_id: str, table: SyncedTable, ids: Sequence[str]) -> dict[str, bool]:
-    """Return, of those of these ids that there are, whether the row lives."""
-    found = _read(user_id, _find_state(table), ids)
-    return {str(row["id"]): not row["is_deleted"] for row in found}
+def _load(user_id: str, table: SyncedTable, ids: Sequence[str]) -> Iterator[Row]:
+    query = _find_rows(table)
+    for some in chunks(ids):
+        values = {"user_id": user_id, "ids": some}
+        for id_, *read in read_rows(db.session.connection(), query, values):
+            *own, is_deleted, born, tick, repeated, created_by = read
+            row = dict(zip(table.names, own, strict=True))
+            yield Row(str(id_), row, is_deleted, born, tick, repeated, created_by)
 
 
-def insert(table: SyncedTable, rows: Sequence[Row], stamp: Row) -> None:
-    """Bring rows into being, over their tombstones too, with the server's columns of `stamp`."""
+# Built once, since every push runs it.
+@cache
+def _find_rows(table: SyncedTable) -> Select[Any]:
+    c = table.sql.c
+    server = (c.is_deleted, c.created_at_ms, c.updated_at_ms, c.repeated_at_ms, c.created_by)
+    wanted = c.id.in_(bindparam("ids", expanding=True))
+    columns: list[Any] = [*table.record, *server]
+    return select(*columns).where(table.of(bindparam("user_id")), wanted)
+
+
+def insert(table: SyncedTable, rows: Sequence[Row], stamp: Stamp) -> None:
+    """Bring rows into being, over their tombstones too."""
     _write(table, rows, stamp, kept=())
 
 
-def overwrite(table: SyncedTable, rows: Sequence[Row], stamp: Row) -> None:
+def insert_tombstones(table: SyncedTable, ids: Sequence[str], stamp: Stamp) -> None:
+    """Bring rows into being that never lived: all that is known of them is that they do not."""
+    insert(table, [Row(id_, table.empty_values, is_deleted=True) for id_ in ids], stamp)
+
+
+def overwrite(table: SyncedTable, rows: Sequence[Row], stamp: Stamp) -> None:
     """Write rows that are there; they keep what says how they came into being."""
     _write(table, rows, stamp, kept=("created_at_ms", "created_by"))
 
 
-def _write(table: SyncedTable, rows: Sequence[Row], stamp: Row, kept: Sequence[str]) -> None:
+def _write(table: SyncedTable, rows: Sequence[Row], stamp: Stamp, kept: Sequence[str]) -> None:
     if rows:
-        columns = ("id", *table.names, "is_deleted")
-        write_rows(db.session.connection(), table.sql, columns, rows, stamp, kept)
+        columns = ("id", *(column.attribute for column in table.columns), "is_deleted")
+        sent = [
+            (row.id, *(row.values[name] for name in table.names), row.is_deleted) for row in rows
+        ]
+        write_rows(db.session.connection(), table.sql, columns, sent, stamp, kept)
 
 
 def bury(user_id: str, table: SyncedTable, ids: Sequence[str], tick: int) -> None:
     """Make the rows of these ids tombstones."""
+    _update(user_id, table, ids, {"is_deleted": True, "updated_at_ms": tick})
+
+
+def clear(user_id: str, table: SyncedTable, column: Column, ids: Sequence[str], tick: int) -> None:
+    """Let the rows of these ids name no parent in `column`."""
+    _update(user_id, table, ids, {column.attribute: None, "updated_at_ms": tick})
+
+
+def _update(user_id: str, table: SyncedTable, ids: Sequence[str], values: dict[str, Any]) -> None:
     for some in chunks(ids):
         db.session.connection().execute(
-            update(table.sql)
-            .where(table.of(user_id), table.sql.c.id.in_(some))
-            .values(is_deleted=True, updated_at_ms=tick)
+            update(table.sql).where(table.of(user_id), table.sql.c.id.in_(some)).values(values)
         )
-
-
-def find_orphans(
-    user_id: str, table: SyncedTable, owners: SyncedTable, tick: int
-) -> Iterator[list[str]]:
-    """Yield the ids of live rows whose owner died at `tick`, to be buried before the next are asked for."""
-    query = _find_orphans(table, owners)
-    found = [""] * CHUNK
-    while len(found) == CHUNK:
-        values = {"user_id": user_id, "tick": tick}
-        found = list(db.session.connection().scalars(query, values))
-        if found:
-            yield found
-
-
-def _read(user_id: str, query: Select[Any], ids: Sequence[str]) -> Iterable[Row]:
-    for some in chunks(ids):
-        values = {"user_id": user_id, "ids": some}
-        yield from read_rows(db.session.connection(), query, values)
-
-
-# Built once, since every push runs them.
-@cache
-def _find_rows(table: SyncedTable) -> Select[Any]:
-    c = table.sql.c
-    server = (c.created_at_ms, c.updated_at_ms, c.is_deleted, c.created_by, c.repeated_at_ms)
-    return _by_ids(table, *table.record, *server)
-
-
-@cache
-def _find_state(table: SyncedTable) -> Select[Any]:
-    return _by_ids(table, table.sql.c.id, table.sql.c.is_deleted)
-
-
-def _by_ids(table: SyncedTable, *columns: ColumnElement[Any]) -> Select[Any]:
-    wanted = table.sql.c.id.in_(bindparam("ids", expanding=True))
-    return select(*columns).where(table.of(bindparam("user_id")), wanted)
-
-
-@cache
-def _find_orphans(table: SyncedTable, owners: SyncedTable) -> Select[Any]:
-    child, owner, column = table.sql.c, owners.sql.c, table.parent_column
-    assert column is not None  # noqa: S101
-    died = and_(
-        owners.of(bindparam("user_id")), owner.updated_at_ms == bindparam("tick"), owner.is_deleted
-    )
-    return (
-        select(child.id)
-        .join(owners.sql, owner.id == child[column])
-        .where(table.of(bindparam("user_id")), died, ~child.is_deleted)
-        .limit(CHUNK)
-    )

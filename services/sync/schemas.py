@@ -11,7 +11,7 @@ from services.sync.merge import Operation
 from services.sync.selection import Migration
 from shared.models.tables import synced_tables
 from shared.web.errors import Fault, Faults, InvalidParameter, InvalidRequest, TooLarge, one_fault
-from shared.web.schemas import ID_PATTERN, camel
+from shared.web.schemas import camel
 
 #: `{table: {"created": [records], "updated": [records], "deleted": [ids]}}`
 Changes = dict[str, dict[Operation, list[Any]]]
@@ -20,7 +20,7 @@ LONGEST_PAGE = 10_000
 #: As far ahead of every clock as any number beyond it.
 LATEST = 2**62
 OPERATIONS: tuple[Operation, ...] = ("created", "updated", "deleted")
-SAFE_ID = re.compile(ID_PATTERN)
+SAFE_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 #: What a migration may name.
 MIGRATED = {"tables", "columns"}
 #: So many names that the server does not know are told of a table.
@@ -213,7 +213,7 @@ def _fault(entry: Any, operation: str, seen: set[str]) -> str | None:
     else:
         return "Not an object."
     if not isinstance(id_, str) or not SAFE_ID.fullmatch(id_):
-        return "The id must be 1 to 36 characters of A-Z, a-z, 0-9, '_', '.' and '-'."
+        return "The id must be 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and '-'."
     if id_ in seen:
         return Fault("Duplicate id: an id may occur only once per table.", "duplicate_id")
     seen.add(id_)

@@ -121,9 +121,9 @@ def select_rows(pull: PullRequest, table: SyncedTable, scope: Scope) -> Selectio
 def _filled(table: SyncedTable, names: frozenset[str]) -> list[ColumnElement[bool]]:
     """Conditions for the known columns of `names` to hold something: more than a new column does."""
     return [
-        table.sql.c[column.name].is_not(None)
+        table.column(column).is_not(None)
         if column.optional
-        else table.sql.c[column.name] != column.empty
+        else table.column(column) != column.empty
         for column in table.columns
         if column.name in names
     ]

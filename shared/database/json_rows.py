@@ -75,21 +75,20 @@ def _lower(escape: re.Match[bytes]) -> bytes:
 
 def read_rows(
     connection: Connection, query: Select[*tuple[Any, ...]], values: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """The rows of `query`, by column."""
+) -> Iterator[Sequence[Any]]:
+    """Yield the rows of `query`."""
     if not can_encode(connection, query):
-        return [dict(row) for row in connection.execute(query, values).mappings()]
-    found: list[dict[str, Any]] = []
-    for texts in first_values(connection, as_json(query), values):
-        found += orjson.loads(b"[" + b",".join(texts) + b"]")
-    return found
+        yield from connection.execute(query, values)
+        return
+    for texts in first_values(connection, as_json(query, as_list=True), values):
+        yield from orjson.loads(b"[" + b",".join(texts) + b"]")
 
 
 def write_rows(
     connection: Connection,
     table: Table,
     columns: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Sequence[Any]],
     same: Mapping[str, Any],
     kept: Sequence[str],
 ) -> None:
@@ -100,11 +99,11 @@ def write_rows(
     spared = {*table.primary_key.columns.keys(), *kept}
     overwritten = tuple(name for name in (*columns, *same) if name not in spared)
     if connection.dialect.name == "sqlite":
-        whole = [{name: row[name] for name in columns} | dict(same) for row in rows]
+        whole = [dict(zip(columns, row, strict=True)) | dict(same) for row in rows]
         connection.execute(upsert(table, overwritten), whole)
         return
     statement = _upsert_json(connection.dialect, table, tuple(columns), tuple(same), overwritten)
-    encoded = (orjson.dumps([row[name] for name in columns]) for row in rows)
+    encoded = map(orjson.dumps, rows)
     for piece in _pieces(encoded):
         connection.execute(statement, {**same, "rows": f"[{b','.join(piece).decode()}]"})
 
@@ -165,22 +164,22 @@ def can_encode(connection: Connection, query: Select[*tuple[Any, ...]]) -> bool:
     )
 
 
-def as_json(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-    """The same rows, each as one value: its JSON."""
-    return query.with_only_columns(json_in_sql(tuple(query.selected_columns)))
+def as_json(query: Select[*tuple[Any, ...]], *, as_list: bool = False) -> Select[*tuple[Any, ...]]:
+    """The same rows, each as one value: its JSON, an object by column or a list."""
+    return query.with_only_columns(json_in_sql(tuple(query.selected_columns), as_list))
 
 
-@lru_cache
-def json_in_sql(columns: tuple[ColumnElement[Any], ...]) -> ColumnElement[str]:
+@lru_cache(maxsize=1024)
+def json_in_sql(columns: tuple[ColumnElement[Any], ...], as_list: bool) -> ColumnElement[str]:
     """The JSON of a row as one value, for MySQL and MariaDB."""
-    if len(columns) == 1:
+    if len(columns) == 1 and not as_list:
         return _json_value(columns[0])
+    opening, closing = "[]" if as_list else "{}"
     pieces: list[Any] = []
-    before = "{"
     for column in columns:
-        pieces += [f'{before}"{column.key}":', _json_value(column)]
-        before = ","
-    return func.concat(*pieces, "}")
+        pieces += [opening if as_list else f'{opening}"{column.key}":', _json_value(column)]
+        opening = ","
+    return func.concat(*pieces, closing)
 
 
 def _json_value(column: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -1,15 +1,36 @@
-"""Column types that mean the same on every engine. Times are integers, milliseconds since 1970."""
+"""What a synced table's columns are declared with, and column types that mean the same on every engine.
 
-from typing import Any
+Times are integers, milliseconds since 1970.
+"""
 
-from sqlalchemy import BigInteger, Boolean, Double, String, Text
+import zlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Double, String, Text, TextClause
+from sqlalchemy import text as sql
 from sqlalchemy.dialects import mysql
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import MappedColumn, mapped_column
+
+Kind = Literal["string", "number", "boolean"]
+OnDelete = Literal["cascade", "clear", "keep"]
+Value = str | int | float | bool | None
 
 #: Ids are compared byte for byte; MySQL's default collations would take `aB` and `Ab` for one.
 ID = String(36).with_variant(
     mysql.VARCHAR(36, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
 )
+#: Ids of records, which devices choose.
+RECORD_ID = String(128).with_variant(
+    mysql.VARCHAR(128, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
+)
+#: A text as long as WatermelonDB takes: MySQL's TEXT would end at 65,535 bytes.
+LONG_TEXT = Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+#: Bytes of a MySQL TEXT, and so of a `text()` column whatever the engine.
+TEXT_BYTES = 65_535
+#: Characters of the longest VARCHAR that leaves room for others in a MySQL row of 65,535 bytes.
+MAX_LENGTH = 4000
 
 #: What MySQL would take from the database's defaults: every character, compared exactly.
 TABLE_OPTIONS = {
@@ -21,32 +42,153 @@ TABLE_OPTIONS = {
     "mariadb_collate": "utf8mb4_bin",
 }
 
-
-def string(length: int = 255) -> MappedColumn[Any]:
-    """A text of up to `length` characters."""
-    return mapped_column(String(length))
+EMPTY: dict[Kind, Value] = {"string": "", "number": 0, "boolean": False}
 
 
-def text() -> MappedColumn[Any]:
-    """A text of up to 65,535 bytes."""
-    return mapped_column(Text)
+class EmptyText(ColumnElement[str]):
+    """The default of a required text: a literal, or the expression that MySQL asks for."""
+
+    inherit_cache = True
 
 
-def boolean() -> MappedColumn[Any]:
-    """True or false."""
-    return mapped_column(Boolean)
+@compiles(EmptyText)
+def _empty_text(_element: EmptyText, _compiler: Any, **_: Any) -> str:
+    return "''"
 
 
-def number() -> MappedColumn[Any]:
-    """Any number of JavaScript."""
-    return mapped_column(Double)
+@compiles(EmptyText, "mysql", "mariadb")
+def _empty_text_in_mysql(_element: EmptyText, _compiler: Any, **_: Any) -> str:
+    return "('')"
 
 
-def integer() -> MappedColumn[Any]:
-    """A whole number within ±2^53, all that a JavaScript number holds exactly; times too."""
-    return mapped_column(BigInteger)
+#: Defaults of required columns.
+EMPTY_IN_SQL: dict[Kind, EmptyText | TextClause] = {
+    "string": EmptyText(),
+    "number": sql("0"),
+    "boolean": sql("0"),
+}
 
 
-def parent_id() -> MappedColumn[Any]:
-    """The column that names the owner. NULL only in a tombstone whose owner was never known."""
-    return mapped_column(ID, nullable=True)
+def index_name(*parts: str) -> str:
+    """Return the name of an index, within the 64 characters that MySQL takes."""
+    name = "_".join(("ix", *parts))
+    if len(name) <= 64:
+        return name
+    return f"{name[:55]}_{zlib.crc32(name.encode()):08x}"
+
+
+class DeclarationError(TypeError):
+    """A declaration that cannot be meant; the message says what to write instead."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A column that names a row of `parent` (a wire name), and what becomes of the row without it."""
+
+    parent: str
+    on_delete: OnDelete
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as WatermelonDB's schema declares it, with the limits of ours."""
+
+    kind: Kind
+    #: The name on the wire; the attribute's own where none is given.
+    name: str = ""
+    #: The attribute, which is also the name in SQL.
+    attribute: str = ""
+    optional: bool = False
+    #: `isIndexed` in the app's schema. The server looks for no row by it.
+    indexed: bool = False
+    #: Of a number: that fractions are cut off.
+    whole: bool = False
+    #: Limits of a string; None where there is no such limit.
+    characters: int | None = None
+    bytes: int | None = None
+    #: What the app's model makes of it, where that is more than the kind.
+    decorator: Literal["json", "date"] | None = None
+    relation: Relation | None = None
+
+    @property
+    def is_enforced(self) -> bool:
+        """Whether the row must name a living parent, or else goes with it or is cleared."""
+        return self.relation is not None and self.relation.on_delete != "keep"
+
+    @property
+    def empty(self) -> Value:
+        """What WatermelonDB's sanitizer puts in the place of no value."""
+        return None if self.optional else EMPTY[self.kind]
+
+
+#: Under this key of `info` a SQL column carries what was declared.
+DECLARED = "declared"
+
+
+def declare(type_: Any, column: Column) -> MappedColumn[Any]:
+    """Return a mapped column that carries what was declared."""
+    return mapped_column(type_, info={DECLARED: column})
+
+
+def string(
+    length: int | None = None, *, name: str = "", indexed: bool = False
+) -> MappedColumn[Any]:
+    """Declare a text: of any length, or cut at `length` characters. `name`: on the wire, when it differs."""
+    if length is None:
+        return declare(LONG_TEXT, Column("string", name, indexed=indexed))
+    if not 1 <= length <= MAX_LENGTH:
+        raise DeclarationError(
+            f"string({length}): a length is 1 to {MAX_LENGTH}; leave it out for no limit."
+        )
+    column = Column("string", name, indexed=indexed, characters=length)
+    return declare(String(length), column)
+
+
+def text(*, name: str = "", indexed: bool = False) -> MappedColumn[Any]:
+    """Declare a text that is cut at 65,535 bytes."""
+    return declare(Text(), Column("string", name, indexed=indexed, bytes=TEXT_BYTES))
+
+
+def json(*, name: str = "", indexed: bool = False) -> MappedColumn[Any]:
+    """Declare a text that the app reads as JSON (`@json`). The server stores it as it is."""
+    return declare(LONG_TEXT, Column("string", name, indexed=indexed, decorator="json"))
+
+
+def boolean(*, name: str = "", indexed: bool = False) -> MappedColumn[Any]:
+    """Declare true or false."""
+    return declare(Boolean(), Column("boolean", name, indexed=indexed))
+
+
+def number(*, name: str = "", indexed: bool = False) -> MappedColumn[Any]:
+    """Declare any number of JavaScript."""
+    return declare(Double(), Column("number", name, indexed=indexed))
+
+
+def integer(*, name: str = "", indexed: bool = False) -> MappedColumn[Any]:
+    """Declare a whole number within ±2^53, all that a JavaScript number holds exactly."""
+    return declare(BigInteger(), Column("number", name, indexed=indexed, whole=True))
+
+
+def date(*, name: str = "", indexed: bool = False) -> MappedColumn[Any]:
+    """Declare a time in milliseconds since 1970 (`@date`)."""
+    column = Column("number", name, indexed=indexed, whole=True, decorator="date")
+    return declare(BigInteger(), column)
+
+
+def relation(
+    parent: str, on_delete: OnDelete, *, name: str = "", indexed: bool = True
+) -> MappedColumn[Any]:
+    """Declare a column that names a row of the table `parent` (its name on the wire).
+
+    `cascade`: the row is deleted with its parent. `clear`: it is set to null, so the column must be
+    optional. `keep`: the column is plain text to the server (docs/api.md, "Push", Relations).
+    """
+    if on_delete not in ("cascade", "clear", "keep"):
+        raise DeclarationError(
+            f"relation({parent!r}, {on_delete!r}): write 'cascade', 'clear' or 'keep'."
+        )
+    column = Column("string", name, indexed=indexed, relation=Relation(parent, on_delete))
+    if on_delete == "keep":
+        return declare(LONG_TEXT, column)
+    # NULL also where the app requires it: in the tombstone of a row whose parent was never known.
+    return mapped_column(RECORD_ID, nullable=True, info={DECLARED: column})

@@ -7,11 +7,12 @@ push, repair and cascade follow from them. Add a class, then a migration (`make 
 from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, Boolean, ForeignKeyConstraint, Index
-from sqlalchemy.orm import Mapped, declared_attr, mapped_column
+from sqlalchemy.orm import Mapped, MappedColumn, declared_attr, mapped_column
 
 from shared.database.base import Base
 from shared.models import columns
-from shared.models.columns import ID, TABLE_OPTIONS
+from shared.models.columns import DECLARED, ID, RECORD_ID, TABLE_OPTIONS, Column, index_name
+from shared.models.declaration import read_declaration
 
 
 class Synced:
@@ -22,11 +23,11 @@ class Synced:
     """
 
     __tablename__: Any
-    #: The table whose rows own these, and the column that names the owner.
-    PARENT: ClassVar[tuple[str, str] | None] = None
+    #: The table's name on the wire, where it is not its name in SQL.
+    WIRE_NAME: ClassVar[str | None] = None
 
     user_id: Mapped[str] = mapped_column(ID, primary_key=True, sort_order=-20)
-    id: Mapped[str] = mapped_column(ID, primary_key=True, sort_order=-19)
+    id: Mapped[str] = mapped_column(RECORD_ID, primary_key=True, sort_order=-19)
     #: Tick of the sync clock at which the row came into being: inserted, or brought back to life.
     created_at_ms: Mapped[int] = mapped_column(BigInteger, sort_order=90)
     #: Tick at which the row last changed.
@@ -38,24 +39,36 @@ class Synced:
     #: Tick at which a repeat of the push that made the row last wrote edits. NULL: never.
     repeated_at_ms: Mapped[int | None] = mapped_column(BigInteger, sort_order=94)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse what cannot be meant; raise `DeclarationError`."""
+        taken = {name.lower() for name in (*Base.metadata.tables, "alembic_version")}
+        read_declaration(cls, SERVER_COLUMNS, taken)
+        super().__init_subclass__(**kwargs)
+
     @declared_attr.directive
     @classmethod
     def __table_args__(cls) -> tuple[Any, ...]:
-        """Ownership, the pull's own index, and the one that finds old tombstones."""
+        """Ownership, the pull's own index, the one that finds old tombstones, and one for each parent."""
         name = cls.__tablename__
-        arguments: list[Any] = [
-            ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
-            Index(f"ix_{name}_pull", "user_id", "updated_at_ms"),
-            Index(f"ix_{name}_tombstones", "is_deleted", "updated_at_ms"),
+        own: list[Column] = [
+            value.column.info[DECLARED]
+            for value in vars(cls).values()
+            if isinstance(value, MappedColumn) and DECLARED in value.column.info
         ]
-        if cls.PARENT:
-            parent, column = cls.PARENT
-            owner = [f"{parent}.user_id", f"{parent}.id"]
-            arguments += [
-                ForeignKeyConstraint(["user_id", column], owner, ondelete="CASCADE"),
-                Index(f"ix_{name}_{column}", "user_id", column),
-            ]
-        return (*arguments, TABLE_OPTIONS)
+        return (
+            ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
+            Index(index_name(name, "pull"), "user_id", "updated_at_ms"),
+            Index(index_name(name, "tombstones"), "is_deleted", "updated_at_ms"),
+            *(
+                Index(index_name(name, column.attribute), "user_id", column.attribute)
+                for column in own
+                if column.is_enforced
+            ),
+            TABLE_OPTIONS,
+        )
+
+
+SERVER_COLUMNS = frozenset(Synced.__annotations__) - {"__tablename__", "WIRE_NAME"}
 
 
 class Project(Synced, Base):
@@ -63,21 +76,20 @@ class Project(Synced, Base):
 
     __tablename__ = "projects"
 
-    name: Mapped[str] = columns.string()
+    name: Mapped[str] = columns.string(255)
     description: Mapped[str | None] = columns.text()
-    created_at: Mapped[int] = columns.integer()
-    updated_at: Mapped[int] = columns.integer()
+    created_at: Mapped[int] = columns.date()
+    updated_at: Mapped[int] = columns.date()
 
 
 class Task(Synced, Base):
     """Something to do, in a project."""
 
     __tablename__ = "tasks"
-    PARENT = ("projects", "project_id")
 
-    title: Mapped[str] = columns.string()
+    title: Mapped[str] = columns.string(255)
     description: Mapped[str | None] = columns.text()
     is_completed: Mapped[bool] = columns.boolean()
-    project_id: Mapped[str] = columns.parent_id()
-    created_at: Mapped[int] = columns.integer()
-    updated_at: Mapped[int] = columns.integer()
+    project_id: Mapped[str] = columns.relation("projects", "cascade")
+    created_at: Mapped[int] = columns.date()
+    updated_at: Mapped[int] = columns.date()

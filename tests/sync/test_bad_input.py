@@ -25,7 +25,7 @@ GOOD = {"id": "good", "name": "applied only with the rest"}
         ({"tasks": {"created": [{}]}}, "tasks.created.0"),
         ({"tasks": {"created": [{"id": 7}]}}, "tasks.created.0"),
         ({"tasks": {"created": [{"id": ""}]}}, "tasks.created.0"),
-        ({"tasks": {"created": [{"id": "x" * 37}]}}, "tasks.created.0"),
+        ({"tasks": {"created": [{"id": "x" * 129}]}}, "tasks.created.0"),
         ({"tasks": {"created": [{"id": "a b"}]}}, "tasks.created.0"),
         ({"tasks": {"created": [{"id": "a\n"}]}}, "tasks.created.0"),
         ({"tasks": {"created": [{"id": "é"}]}}, "tasks.created.0"),

@@ -7,6 +7,7 @@ from services.sync.merge import (
     Action,
     Known,
     Operation,
+    Row,
     is_conflict,
     is_repeat,
     known,
@@ -103,7 +104,7 @@ def test_in_a_conflict_the_columns_that_the_device_changed_are_written(
 def test_a_repeat_meets_what_its_session_made_since_the_last_pull(
     session: str, created: int, last_pulled_at: int, expected: bool
 ) -> None:
-    row = {"created_by": session, "created_at_ms": created}
+    row = Row("r", {}, is_deleted=False, born=created, created_by=session)
     assert is_repeat(row, "mine", last_pulled_at) is expected
 
 
@@ -114,5 +115,5 @@ def test_a_repeat_meets_what_its_session_made_since_the_last_pull(
 def test_a_repeat_writes_while_nothing_but_repeats_has_touched_the_row(
     updated: int, repeated: int | None, expected: Action
 ) -> None:
-    row = {"created_at_ms": 5, "updated_at_ms": updated, "repeated_at_ms": repeated}
+    row = Row("r", {}, is_deleted=False, born=5, tick=updated, repeated=repeated)
     assert repeat_action(row) is expected

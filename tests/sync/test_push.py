@@ -270,7 +270,7 @@ def test_a_task_of_a_deleted_project_is_stored_deleted(pair: Any) -> None:
     assert server_rows(device)["tasks"] == {}
 
 
-@pytest.mark.parametrize("owner", ["never-seen", "", "no id!", None, 7, "x" * 37])
+@pytest.mark.parametrize("owner", ["never-seen", "", "no id!", None, 7, "x" * 129])
 def test_an_orphan_is_stored_deleted_and_the_device_learns_of_it(
     device: Device, owner: object
 ) -> None:

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 
 from services.sync.repair import repair_record, repair_value
-from shared.models.tables import Column
+from shared.models.columns import Column
 
-NAME = Column("name", "string", optional=False, characters=5)
-NOTE = Column("note", "string", optional=True, bytes=10)
-DONE = Column("done", "boolean", optional=False)
-MAYBE = Column("maybe", "boolean", optional=True)
-COUNT = Column("count", "number", optional=False, whole=True)
-SIZE = Column("size", "number", optional=True, whole=True)
-RATIO = Column("ratio", "number", optional=False)
+NAME = Column("string", "name", optional=False, characters=5)
+NOTE = Column("string", "note", optional=True, bytes=10)
+DONE = Column("boolean", "done", optional=False)
+MAYBE = Column("boolean", "maybe", optional=True)
+COUNT = Column("number", "count", optional=False, whole=True)
+SIZE = Column("number", "size", optional=True, whole=True)
+RATIO = Column("number", "ratio", optional=False)
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,6 @@ def test_the_rows_read_are_those_sent_and_not_those_there_are(
     other.last_pulled_at = device.last_pulled_at
     tasks = [task(p["id"]) for _ in range(10)]
     assert rows_read(other.pull) < 5
-    assert rows_read(lambda: device.push(tasks={"created": tasks})) < 50
+    assert rows_read(lambda: device.push(tasks={"created": tasks})) < 80
     assert rows_read(other.pull) < 100
     assert 2000 < rows_read(fresh.pull) < 2100

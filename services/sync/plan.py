@@ -1,0 +1,176 @@
+"""What a push makes of each record that it names: rows in, decisions out. Pure, no SQL.
+
+The rules of one record are in `merge`; what follows from the rows that it names is in `relations`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from services.sync import merge
+from services.sync.merge import Action, Known, Operation, Row
+from services.sync.repair import repair_record
+from services.sync.schemas import MOST_NAMES, SAFE_ID
+from shared.models.columns import Column
+from shared.models.tables import SyncedTable
+from shared.web.errors import readable
+
+#: What a push names in one table: the operation, the id, and the record of one that is not deleted.
+Entry = tuple[Operation, str, dict[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Push:
+    """Who pushes, from what state of knowledge, and at which tick."""
+
+    user_id: str
+    session_id: str
+    last_pulled_at: int
+    tick: int
+
+
+@dataclass
+class Decisions:
+    """What becomes of some entries of one table."""
+
+    #: Rows to bring into being, over their tombstones too.
+    inserted: list[Row] = field(default_factory=list)
+    #: Rows to write that are there.
+    overwritten: list[Row] = field(default_factory=list)
+    #: The same, by a repeat of the push that made them.
+    amended: list[Row] = field(default_factory=list)
+    #: Ids of rows that become tombstones and are else left as they are.
+    buried: list[str] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+    #: Names of columns that the table does not have; a dictionary, for its order.
+    ignored: dict[str, None] = field(default_factory=dict)
+    with_unknown_columns: int = 0
+    #: Whether rows that lived before do so no longer.
+    has_deaths: bool = False
+    #: Whether a record ended otherwise than it was sent, for want of a parent.
+    differs: bool = False
+    #: Whether a row is written that names a parent which may not live.
+    names_parents: bool = False
+
+    def add(self, other: "Decisions") -> None:
+        """Take over what is told of other entries of the table, but not their rows."""
+        self.conflicts += other.conflicts
+        self.repaired += other.repaired
+        self.ignored |= dict(islice(other.ignored.items(), MOST_NAMES - len(self.ignored)))
+        self.with_unknown_columns += other.with_unknown_columns
+        self.differs = self.differs or other.differs
+
+
+def decide(
+    push: Push, table: SyncedTable, entries: Iterable[Entry], before: Mapping[str, Row]
+) -> Decisions:
+    """Decide some entries of one table, given the rows of their ids, tombstones included."""
+    made = Decisions()
+    for operation, id_, record in entries:
+        row = before.get(id_)
+        if record is not None:
+            _decide_record(push, table, operation, record, row, made)
+            continue
+        has = _known(push, row)
+        if merge.is_conflict(has, operation):
+            made.conflicts.append(id_)
+        if merge.RULES[has, operation] is Action.BURY:
+            made.buried.append(id_)
+            made.has_deaths = True
+    return made
+
+
+def _decide_record(
+    push: Push,
+    table: SyncedTable,
+    operation: Operation,
+    record: dict[str, Any],
+    row: Row | None,
+    made: Decisions,
+) -> None:
+    id_ = record["id"]
+    _note_unknown_columns(table, record, made)
+    has = _known(push, row)
+    action = merge.RULES[has, operation]
+    values, is_repaired = repair_record(record, table.columns)
+    changed = record.get("_changed")
+    is_conflict = merge.is_conflict(has, operation)
+    if row is not None and has is Known.UNSEEN:
+        if operation == "created" and merge.is_repeat(row, push.session_id, push.last_pulled_at):
+            action = merge.repeat_action(row)
+            values = merge.changed_values(changed, values)
+            # Edits that are not written are a conflict; a repeat that has none is not.
+            is_conflict = action is Action.KEEP and not values.items() <= row.values.items()
+        else:
+            has_pulled = row.born <= push.last_pulled_at
+            values = merge.merged_values(operation, changed, values, has_pulled=has_pulled)
+    if is_conflict:
+        made.conflicts.append(id_)
+    if action is Action.KEEP:
+        return
+    if is_repaired:
+        made.repaired.append(id_)
+    after = {**(table.empty_values if row is None else row.values), **values}
+    is_orphan, is_altered = _read_parents(table, after)
+    lived = row is not None and not row.is_deleted
+    has_seen = has in (Known.SEEN, Known.SEEN_TOMBSTONE)
+    new = Row(id_, after, is_deleted=is_orphan)
+    # Rows that stay the same are not written, unless their new tick is what makes the device pull
+    # them: because a value was changed, or to learn that the row that it has alive is deleted.
+    stays = row is not None and (after, is_orphan) == (row.values, row.is_deleted)
+    if stays and not (has_seen and (is_repaired or is_orphan or is_altered)):
+        return
+    made.differs = made.differs or is_orphan or is_altered
+    made.has_deaths = made.has_deaths or (is_orphan and lived)
+    if not is_orphan and _names_another_parent(table, after, row):
+        made.names_parents = True
+    if action in (Action.INSERT, Action.REVIVE):
+        made.inserted.append(new)
+    else:
+        (made.amended if action is Action.AMEND else made.overwritten).append(new)
+
+
+def _read_parents(table: SyncedTable, values: dict[str, Any]) -> tuple[bool, bool]:
+    """Put null in the place of what names no row; return whether the row can then not live, and
+    whether a value was changed that the app would not read as null."""
+    is_orphan = is_altered = False
+    for column in table.enforced:
+        value = values[column.name]
+        if value is None or SAFE_ID.fullmatch(value):
+            is_orphan = is_orphan or (value is None and not column.optional)
+            continue
+        values[column.name] = None
+        if value == "" and column.optional:
+            continue
+        is_altered = True
+        is_orphan = is_orphan or _cascades(column)
+    return is_orphan, is_altered
+
+
+def _cascades(column: Column) -> bool:
+    return column.relation is not None and column.relation.on_delete == "cascade"
+
+
+def _names_another_parent(table: SyncedTable, values: dict[str, Any], row: Row | None) -> bool:
+    """Return whether a row names a parent that it did not name while it lived: that one lived too."""
+    before = row.values if row is not None and not row.is_deleted else {}
+    return any(values[c.name] not in (None, before.get(c.name)) for c in table.enforced)
+
+
+def _note_unknown_columns(table: SyncedTable, record: dict[str, Any], made: Decisions) -> None:
+    unknown = record.keys() - table.known_names
+    if not unknown:
+        return
+    made.with_unknown_columns += 1
+    # In the record's order: of many names the first are kept, the same each time.
+    for name in record if len(made.ignored) < MOST_NAMES else ():
+        if name in unknown and len(made.ignored) < MOST_NAMES:
+            made.ignored[readable(name)] = None
+
+
+def _known(push: Push, row: Row | None) -> Known:
+    if row is None:
+        return Known.NOTHING
+    return merge.known(row.tick, is_deleted=row.is_deleted, last_pulled_at=push.last_pulled_at)

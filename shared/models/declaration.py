@@ -1,0 +1,148 @@
+"""Read a synced table's declaration, and refuse in one sentence what cannot be meant.
+
+What WatermelonDB accepts can be declared (docs/design.md, "Declaring tables"); what is accepted here
+means the same on every engine.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, get_args, get_type_hints
+
+from sqlalchemy import DefaultClause, String, Text
+from sqlalchemy.orm import MappedColumn
+
+from shared.models.columns import DECLARED, EMPTY_IN_SQL, Column, DeclarationError
+
+#: Names that WatermelonDB takes (its `checkName`, of which `\\w` is ASCII).
+NAME = re.compile(r"[a-zA-Z_]\w*", re.ASCII)
+#: What WatermelonDB and the export (`_deleted`) keep for themselves.
+RESERVED = {"id", "_changed", "_status", "local_storage", "_deleted"}
+#: What SQLAlchemy's declarative classes use themselves.
+SQLALCHEMY_OWN = {"metadata", "registry"}
+#: Characters of a name in MySQL.
+MAX_NAME = 64
+#: Columns of an InnoDB table, less the server's own.
+MAX_COLUMNS = 1000
+#: Texts without a length in a row: InnoDB keeps 40 bytes of each in a page of 8126.
+MAX_LONG_TEXTS = 190
+#: Bytes of a MySQL row, which texts without a length hardly count into, less the server's own columns.
+MAX_ROW_BYTES = 64_000
+
+
+def read_declaration(
+    model: type, server_columns: Iterable[str], taken_tables: Iterable[str]
+) -> None:
+    """Check the columns that `model` declares and complete them, before SQLAlchemy maps the class.
+
+    Raises `DeclarationError`.
+    """
+    name = model.__name__
+    _check_table(name, str(vars(model)["__tablename__"]), taken_tables)
+    hints = get_type_hints(model)
+    columns: dict[str, MappedColumn[Any]] = {}
+    for attribute, value in vars(model).items():
+        if attribute.lower() in server_columns:
+            raise DeclarationError(
+                f"{name}.{attribute} is a column of the server. A column of the app with this name "
+                f'is declared as {attribute}_: Mapped[…] = columns.…(name="{attribute}").'
+            )
+        if attribute in SQLALCHEMY_OWN:
+            raise DeclarationError(
+                f"{name}.{attribute} is SQLAlchemy's own. A column of the app with this name is "
+                f'declared as {attribute}_: Mapped[…] = columns.…(name="{attribute}").'
+            )
+        if isinstance(value, MappedColumn):
+            columns[attribute] = value
+    for attribute, value in columns.items():
+        _complete(name, attribute, value, hints.get(attribute))
+    found = [value.column.info[DECLARED] for value in columns.values()]
+    refuse_clashes(f"{name}: the columns", [column.name for column in found])
+    _check_size(name, columns)
+
+
+def _check_table(model: str, table: str, taken: Iterable[str]) -> None:
+    if table.lower() in taken:
+        raise DeclarationError(
+            f"{model}: the server has a table {table} already. Write "
+            f'__tablename__ = "app_{table}" and WIRE_NAME = "{table}".'
+        )
+    if len(table) > MAX_NAME:
+        raise DeclarationError(
+            f"{model}: MySQL takes names of {MAX_NAME} characters at most. Shorten __tablename__ and "
+            f'give the app\'s name as WIRE_NAME = "{table}".'
+        )
+
+
+def _complete(model: str, attribute: str, value: MappedColumn[Any], hint: Any) -> None:
+    column: Column | None = value.column.info.get(DECLARED)
+    if column is None:
+        raise DeclarationError(
+            f"{model}.{attribute} cannot be synced: declare it with shared.models.columns, such as "
+            "columns.string()."
+        )
+    optional = any(type(None) in get_args(inner) for inner in get_args(hint))
+    column = replace(column, attribute=attribute, name=column.name or attribute, optional=optional)
+    check_name(f"{model}.{attribute}", column.name)
+    if len(attribute) > MAX_NAME:
+        raise DeclarationError(
+            f"{model}.{attribute}: MySQL takes names of {MAX_NAME} characters at most. Shorten the "
+            f'attribute and give the app\'s name as name="{column.name}".'
+        )
+    if column.relation and column.relation.on_delete == "clear" and not optional:
+        raise DeclarationError(
+            f"{model}.{attribute} is cleared when its parent goes, so it must be optional: "
+            f"write {attribute}: Mapped[str | None]."
+        )
+    value.column.info[DECLARED] = column
+    if not optional and not column.is_enforced:
+        # So that it can be added to a table that has rows, beside a release that does not know it.
+        value.column.server_default = DefaultClause(EMPTY_IN_SQL[column.kind])
+
+
+def check_name(where: str, name: str) -> None:
+    """Raise `DeclarationError` for a wire name of a column or table that WatermelonDB does not take."""
+    if not NAME.fullmatch(name) or name.lower() in RESERVED:
+        raise DeclarationError(
+            f"{where}: WatermelonDB takes no column or table named {name!r}. Choose another name."
+        )
+
+
+def refuse_clashes(what: str, names: Iterable[str]) -> None:
+    """Raise `DeclarationError` for names that are equal but for case: SQLite takes them for one."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.lower(), name)
+        if other is not name:
+            raise DeclarationError(
+                f"{what} {other} and {name} have one name to SQLite on the device, which does not "
+                "tell upper from lower case. Rename one of them."
+            )
+
+
+def _check_size(model: str, columns: dict[str, MappedColumn[Any]]) -> None:
+    if len(columns) > MAX_COLUMNS:
+        raise DeclarationError(
+            f"{model} has {len(columns)} columns; MySQL takes {MAX_COLUMNS}. Split the table."
+        )
+    types = [value.column.type for value in columns.values()]
+    long_texts = sum(isinstance(type_, Text) for type_ in types)
+    if long_texts > MAX_LONG_TEXTS:
+        raise DeclarationError(
+            f"{model} has {long_texts} texts without a length; MySQL takes {MAX_LONG_TEXTS} in a row. "
+            "Give some of them a length, as in columns.string(100), or split the table."
+        )
+    size = sum(_bytes(type_) for type_ in types)
+    if size > MAX_ROW_BYTES:
+        raise DeclarationError(
+            f"{model} has rows of up to {size} bytes; MySQL takes {MAX_ROW_BYTES}. Make some lengths "
+            "shorter, or leave them out: columns.string()."
+        )
+
+
+def _bytes(type_: Any) -> int:
+    """Return how much of a MySQL row a column of this type may take."""
+    if isinstance(type_, Text):
+        return 12
+    # Four bytes a character of utf8mb4, and two for the length.
+    return 4 * (type_.length or 0) + 2 if isinstance(type_, String) else 8
