@@ -14,17 +14,21 @@ import shared.models  # noqa: F401 - declares the tables
 from shared.database.base import Base
 from shared.database.engines import is_sqlite, job_options, limit_waits, prepare
 from shared.database.urls import check_database_url
-from shared.models.columns import ID
+from shared.models import columns
 
 #: A change of a table waits for the transactions that use it, and all that come later wait behind it.
 TABLE_LOCK_S = 10
 
 
 def render_item(kind, item, autogen):
-    """Write the type of ids by its name into new migrations."""
-    if kind == "type" and item is ID:
-        autogen.imports.add("from shared.models.columns import ID")
-        return "ID"
+    """Write what migrations/types.py has by its name into new migrations."""
+    names = {"ID": columns.ID, "RECORD_ID": columns.RECORD_ID, "LONG_TEXT": columns.LONG_TEXT}
+    found = [name for name, type_ in names.items() if kind == "type" and item is type_]
+    if kind == "server_default" and isinstance(item.arg, columns.EmptyText):
+        found = ["EMPTY_TEXT"]
+    for name in found:
+        autogen.imports.add(f"from migrations.types import {name}")
+        return name
     return False
 
 
