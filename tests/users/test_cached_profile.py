@@ -90,7 +90,7 @@ def test_every_change_by_others_drops_the_copy(device: Device, redis: Any) -> No
 def test_a_reader_that_is_overtaken_leaves_no_copy(
     device: Device, redis: Any, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = redis.put
+    put = shared.redis.put
 
     def late(*arguments: Any) -> bool:
         monkeypatch.undo()
