@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .local/venv
 BIN := $(VENV)/bin
 T ?= tests
+PYTEST := $(BIN)/python -m pytest --install -n auto --dist loadgroup
 CLI := $(BIN)/python -m deploy.local.cli
 
 .DEFAULT_GOAL := help
@@ -72,22 +73,17 @@ keys: $(VENV)/.runtime  ## Replace the key that signs tokens in .local/keys; old
 
 ##@ Check
 
-test: $(VENV)/.dev  ## Run all tests twice: embedded, then on MariaDB, Redis and nginx (T=tests/sync for a part)
-	@deploy/packages.sh
-	@echo "1 of 2: on SQLite, without Redis and nginx"
-	@$(BIN)/python -m pytest --backend=embedded $(T)
-	@echo "2 of 2: on MariaDB, Redis and nginx"
-	@$(BIN)/python -m pytest --backend=native $(T)
+test: $(VENV)/.dev  ## Run all tests, on SQLite and on MariaDB with Redis and nginx (T=tests/sync for a part)
+	@$(PYTEST) --backend=embedded,native $(T)
 	@echo "All is well. Next: make lint"
 
 test-mysql: $(VENV)/.dev  ## Run all tests on Oracle's MySQL instead of MariaDB
-	@deploy/packages.sh
 	@.ci/mysql.sh .local/mysql
-	@$(BIN)/python -m pytest --backend=mysql $(T)
+	@$(PYTEST) --backend=mysql $(T)
 
 test-cluster: $(VENV)/.dev  ## Run all tests on three Galera nodes and a Redis Cluster
 	@deploy/packages.sh cluster
-	@$(BIN)/python -m pytest --backend=cluster $(T)
+	@$(PYTEST) -n 0 --backend=cluster $(T)
 
 test-compose: $(VENV)/.dev  ## Build and start the images and run the client's tests against them
 	@.ci/compose/run.sh

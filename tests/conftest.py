@@ -1,52 +1,121 @@
-"""Fixtures: the databases, the API in front of them, and fresh users.
+"""Rings, backends, and the fixtures that every test builds on (tests/README.md).
 
-Every test runs on the embedded default (SQLite, no Redis) or, with `--backend=native`, on a private
-MariaDB and Redis. Isolation is a fresh user per test, never an emptied table.
+Nothing heavy is imported until a fixture wants it: a test of a pure rule starts no server and builds
+no application. Isolation is a fresh user per test, never an emptied table.
 """
 
+import fcntl
 import logging
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
 
-import services.users
-from deploy.keys import make_keys
-from deploy.local import embedded
-from tests.api import PASSWORD, Api, Device
-from tests.clock import Clock
-from tests.servers import processes
-from tests.servers.clusters import GALERA, Galera, RedisCluster
+if TYPE_CHECKING:
+    from tests.api import Api, Device
+    from tests.clock import Clock
+    from tests.servers import processes
+    from tests.servers.clusters import RedisCluster
 
 ROOT = Path(__file__).parent.parent
-#: A token, a password hash, a private key, the tests' password, an e-mail.
-SECRETS = re.compile(
-    rf"eyJ[\w-]{{9,}}|\$argon2|PRIVATE KEY|{PASSWORD}|[\w.]+@example\.com", re.IGNORECASE
-)
-#: In CI everything must be had, and the same examples are tried each time: a change is judged by
-#: itself. Elsewhere each run tries new ones.
+BACKENDS = ("embedded", "native", "mysql", "compose", "cluster")
+RINGS = {
+    "pure": "needs no server and no application (given by itself)",
+    "service": "Flask's test client on real stores (given by itself to what uses a backend)",
+    "stack": "real processes, the gateway, a browser (given by itself to tests/stack)",
+}
+#: For a test of what SQLite does not have.
+on_servers = pytest.mark.backends("native", "mysql", "cluster")
+#: In CI everything must be had. (There, Hypothesis tries the same examples each time: a change is
+#: judged by itself.)
 CI = os.environ.get("CI") == "true"
-settings.register_profile("ci", derandomize=True)
-if CI:
-    settings.load_profile("ci")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
-        choices=("embedded", "native", "mysql", "compose", "cluster"),
         default="embedded",
-        help="embedded: SQLite, no Redis (default); native: private MariaDB and Redis; "
-        "mysql: the same with Oracle's MySQL, by TLS; compose: what make up starts; "
-        "cluster: three Galera nodes and a Redis Cluster",
+        type=lambda names: names.split(","),
+        help="where tests of services run, by commas: embedded: SQLite, no Redis (default); "
+        "native: private MariaDB and Redis; mysql: the same with Oracle's MySQL, by TLS; "
+        "compose: what make up starts; cluster: three Galera nodes and a Redis Cluster",
     )
+    parser.addoption(
+        "--install", action="store_true", help="install the programs that real servers need"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for ring, what in RINGS.items():
+        config.addinivalue_line("markers", f"{ring}: {what}")
+    config.addinivalue_line("markers", "backends(*names): is about these backends alone")
+    config.addinivalue_line("markers", "any_backend: says the same on each backend; runs on one")
+    if unknown := set(config.getoption("--backend")) - set(BACKENDS):
+        raise pytest.UsageError(f"no such backend: {', '.join(unknown)}")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers a processor, since much of a test is waiting; none for a single file."""
+    if len(config.args) == 1 and ".py" in config.args[0]:
+        return 0
+    return 2 * (os.cpu_count() or 1)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what uses a backend on each of those that were asked for, or on those it is about."""
+    if "backend" not in metafunc.fixturenames:
+        return
+    fitting = fitting_backends(metafunc.config, metafunc.definition)
+    if metafunc.definition.get_closest_marker("any_backend"):
+        fitting = fitting[:1]
+    # One that fits none is skipped below.
+    metafunc.parametrize("backend", fitting or BACKENDS[:1], indirect=True, scope="session")
+
+
+def fitting_backends(config: pytest.Config, item: pytest.Item) -> list[str]:
+    """Of the backends that were asked for, those that a test is about."""
+    about = item.get_closest_marker("backends")
+    return [name for name in config.getoption("--backend") if not about or name in about.args]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Iterator[None]:
+    """Give every test its ring; keep a module's tests on one backend together; long ones go first."""
+    places = {}
+    for item in items:
+        if not fitting_backends(config, item):
+            names = item.get_closest_marker("backends").args
+            item.add_marker(pytest.mark.skip(reason=f"is about --backend={' or '.join(names)}"))
+        backend = item.callspec.params.get("backend", "") if hasattr(item, "callspec") else ""
+        if not any(item.get_closest_marker(ring) for ring in RINGS):
+            is_stack = ROOT / "tests/stack" in item.path.parents
+            item.add_marker("stack" if is_stack else "service" if backend else "pure")
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{backend}".strip("-")))
+        ring = next(ring for ring in RINGS if item.get_closest_marker(ring))
+        places[item] = (-list(RINGS).index(ring), -BACKENDS.index(backend or BACKENDS[0]))
+    yield
+    items.sort(key=places.__getitem__)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Install what the selected tests need, where `make` asks for it: nothing for pure ones."""
+    if session.config.getoption("--install") and any(
+        item.get_closest_marker("pure") is None for item in session.items
+    ):
+        script = ROOT / "deploy/packages.sh"
+        capture = session.config.pluginmanager.getplugin("capturemanager")
+        with alone(script), capture.global_and_fixture_disabled():
+            subprocess.run([script], check=True, stdout=sys.stderr)
 
 
 def lacking(what: str) -> None:
@@ -56,16 +125,24 @@ def lacking(what: str) -> None:
     pytest.skip(f"this machine lacks {what}")
 
 
+@contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """Let in one process at a time, by a lock on a file that is there."""
+    with file.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @dataclass
 class Backend:
     """What the services of this test run stand on."""
 
     name: str
     directory: Path
-    database: processes.MariaDB | None = None
-    redis: processes.RedisServer | RedisCluster | None = None
+    database: "processes.MariaDB | None" = None
+    redis: "processes.RedisServer | RedisCluster | None" = None
     #: Of a cluster: the nodes besides `database`, which take writes like it.
-    others: tuple[processes.MariaDB, ...] = ()
+    others: "tuple[processes.MariaDB, ...]" = ()
 
     def new_database(self, name: str) -> tuple[str, str]:
         """URLs of an empty database of its own: for migrations, and for the services."""
@@ -81,36 +158,54 @@ class Backend:
         return self.database.url("migrate", name), self.database.url("service", name)
 
 
+#: A token, a password hash, a private key, an e-mail; the tests' password besides.
+SECRETS = r"eyJ[\w-]{9,}|\$argon2|PRIVATE KEY|[\w.]+@example\.com"
+
+
 @pytest.fixture(scope="session")
 def directory() -> Iterator[Path]:
-    """A place for servers, which may give up root and must still reach it; pytest's own is closed."""
+    """A place for servers, which may give up root and must still reach it; pytest's own is closed.
+
+    At the end, all that was logged there is searched for tokens, hashes, passwords and e-mails.
+    """
+    from tests.api import PASSWORD
+
+    secrets = re.compile(rf"{SECRETS}|{PASSWORD}", re.IGNORECASE)
     with TemporaryDirectory() as name:
         path = Path(name)
         path.chmod(0o755)
         yield path
+        for log in path.rglob("*log"):
+            if log.is_file():
+                found = secrets.search(log.read_text(errors="replace"))
+                assert found is None, f"{log.name} holds {found[0]!r}"
 
 
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest, directory: Path) -> Iterator[Backend]:
-    name = request.config.getoption("--backend")
+    name = request.param
+    place = Path(mkdtemp(prefix=f"{name}-", dir=directory))
+    place.chmod(0o755)
     if name in ("embedded", "compose"):
-        yield Backend(name, directory)
+        yield Backend(name, place)
         return
+    from tests.servers import processes
+
     if name == "mysql" and not processes.MySQL.unpacked.exists():
         lacking("MySQL (make test-mysql unpacks it)")
     if missing := processes.missing_programs():
         lacking(", ".join(missing))
     if name == "cluster":
-        yield from clusters(directory)
+        yield from clusters(place)
         return
     kind = processes.MySQL if name == "mysql" else processes.MariaDB
-    database = kind(directory / "database", processes.free_port())
-    redis = processes.RedisServer(directory / "redis", processes.free_port())
+    database = kind(place / "database", processes.free_port())
+    redis = processes.RedisServer(place / "redis", processes.free_port())
     database.install()
     try:
         database.start()
         redis.start()
-        yield Backend(name, directory, database, redis)
+        yield Backend(name, place, database, redis)
     finally:
         redis.stop()
         database.stop()
@@ -118,6 +213,8 @@ def backend(request: pytest.FixtureRequest, directory: Path) -> Iterator[Backend
 
 def clusters(directory: Path) -> Iterator[Backend]:
     """The cluster backend."""
+    from tests.servers.clusters import GALERA, Galera, RedisCluster
+
     if not GALERA.exists():
         lacking("galera-4 (make test-cluster installs it)")
     galera, cache = Galera(directory / "galera"), RedisCluster(directory / "redis")
@@ -143,6 +240,8 @@ def alembic(url: str, *arguments: str) -> None:
 @pytest.fixture(scope="session")
 def environ(backend: Backend) -> dict[str, str]:
     """The settings that services of this run start with, their database migrated."""
+    from deploy.keys import make_keys
+
     keys = backend.directory / "keys"
     make_keys(keys)
     migrate, service = backend.new_database("app")
@@ -157,51 +256,50 @@ def environ(backend: Backend) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def application(environ: dict[str, str]) -> Iterator[object]:
-    """All three services behind their paths, in this process."""
+def application(backend: Backend, environ: dict[str, str]) -> Iterator[Any]:
+    """All three services behind their paths, in this process; they log into a file each."""
+    from deploy.local import embedded
+
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():
             patch.setenv(name, value)
-        yield embedded.create_app()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def logs_hold_no_secret(directory: Path, application: object) -> Iterator[None]:
-    """What the whole run logged, here and in servers, is searched for tokens, hashes and e-mails."""
-    handlers = []
-    for name in ("services", "shared", "audit"):
-        handler = logging.FileHandler(directory / f"{name}.log")
-        handler.setFormatter(logging.getLogger(name).handlers[0].formatter)
-        logging.getLogger(name).addHandler(handler)
-        handlers.append(handler)
-    yield
-    for handler in handlers:
-        handler.close()
-    for path in directory.rglob("*log"):
-        if path.is_file():
-            found = SECRETS.search(path.read_text(errors="replace"))
-            assert found is None, f"{path.name} holds {found[0]!r}"
+        application = embedded.create_app()
+        handlers = []
+        for name in ("services", "shared", "audit"):
+            logger = logging.getLogger(name)
+            handler = logging.FileHandler(backend.directory / f"{name}.log")
+            handler.setFormatter(logger.handlers[0].formatter)
+            logger.addHandler(handler)
+            handlers.append((logger, handler))
+        yield application
+        for logger, handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
 
 
 @pytest.fixture
-def api(application: object) -> Api:
+def api(application: Any) -> "Api":
+    from tests.api import Api
+
     return Api(application)
 
 
 @pytest.fixture
-def device(api: Api) -> Device:
+def device(api: "Api") -> "Device":
     """A device of a fresh user, logged in."""
     return api.register()
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
     """The services' wall clock."""
+    from tests.clock import Clock
+
     return Clock(monkeypatch)
 
 
 @pytest.fixture
-def admin(device: Device) -> Device:
+def admin(device: "Device") -> "Device":
     """A device of a fresh administrator."""
     appoint(device.email)
     return device
@@ -209,6 +307,8 @@ def admin(device: Device) -> Device:
 
 def appoint(email: str, **settings: str) -> str:
     """Run the command that makes administrators; return what it says."""
+    import services.users
+
     runner = services.users.create_app(**settings).test_cli_runner()
     result = runner.invoke(args=["create-admin", email])
     assert result.exit_code == 0, result.output

@@ -12,6 +12,8 @@ import yaml
 from tests.conftest import ROOT, lacking
 
 SERVICES = ("auth-service", "users-service", "sync-service")
+pytestmark = pytest.mark.stack
+
 Manifest = dict[str, Any]
 
 

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT, Backend
 
 
+@pytest.mark.stack
 def test_a_declared_table_is_synced_like_the_others(tmp_path: Path, backend: Backend) -> None:
     checkout = tmp_path / "checkout"
     ignored = shutil.ignore_patterns("node_modules", "__pycache__")

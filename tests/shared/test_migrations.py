@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
 from shared.database.base import Base
-from tests.conftest import ROOT, Backend, alembic
+from tests.conftest import ROOT, Backend, alembic, on_servers
 
 
 def test_the_migrated_schema_is_the_models(backend: Backend, environ: dict[str, str]) -> None:
@@ -32,11 +32,10 @@ def test_downgrade_leaves_nothing_and_upgrade_works_again(backend: Backend) -> N
     engine.dispose()
 
 
+@on_servers
 def test_ids_and_texts_are_compared_byte_for_byte(
     backend: Backend, environ: dict[str, str]
 ) -> None:
-    if backend.name == "embedded":
-        pytest.skip("SQLite always does")
     engine = create_engine(environ["DATABASE_URL"])
     with engine.connect() as connection:
         collations = connection.execute(
@@ -87,6 +86,7 @@ def write(checkout: Path, step: str, said: str = "") -> None:
     (versions / "9999_change.py").write_text(MIGRATION.format(head=head, step=step, said=said))
 
 
+@on_servers
 @pytest.mark.parametrize(
     ("step", "works"),
     [
@@ -100,8 +100,6 @@ def write(checkout: Path, step: str, said: str = "") -> None:
 def test_a_step_that_would_copy_a_table_fails_instead(
     backend: Backend, checkout: Path, step: str, works: bool
 ) -> None:
-    if backend.database is None:
-        pytest.skip("SQLite has no such tables in use")
     write(checkout, step)
     backend.database.create_database("online")
     try:

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, event, make_url
@@ -15,7 +14,7 @@ from sqlalchemy.engine import Engine
 
 from shared.database.base import Base
 from shared.database.engines import job_options
-from tests.conftest import ROOT, Backend, alembic
+from tests.conftest import ROOT, Backend, alembic, on_servers
 
 KILLED = 9
 
@@ -98,9 +97,8 @@ def test_two_migrations_at_once_do_the_work_of_one(backend: Backend) -> None:
     alembic(url, "downgrade", "base")
 
 
+@on_servers
 def test_a_migration_has_no_limit_of_time(backend: Backend) -> None:
-    if backend.database is None:
-        pytest.skip("SQLite has no connection that waits")
     url, _ = backend.new_database("slow")
     engine = create_engine(url, **job_options(make_url(url)))
     with engine.connect() as connection:

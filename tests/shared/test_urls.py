@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 import services.sync
 from shared.database.urls import check_database_url, check_redis_url
 from tests.api import Api, assert_problem
-from tests.conftest import ROOT, Backend
+from tests.conftest import ROOT, Backend, on_servers
 
 SECRET = "s3cr3t"
 MYSQL = f"mysql+pymysql://app:{SECRET}@127.0.0.1:1/app"
@@ -105,7 +105,7 @@ def test_a_redis_url_that_cannot_work_is_refused(url: str, said: str) -> None:
         "mysql+pymysql://app:a/b?c#d:e%zz@127.0.0.1:1/app",
     ],
 )
-def test_a_database_that_is_away_may_come_back(url: str) -> None:
+def test_a_database_that_is_away_may_come_back(url: str, application: object) -> None:
     check_database_url(url)
     app = services.sync.create_app(DATABASE_URL=url)
     assert_problem(app.test_client().get("/readyz"), 503, "unavailable")
@@ -126,11 +126,11 @@ def test_other_redis_urls_are_taken(url: str) -> None:
     check_redis_url(url)
 
 
+@on_servers
 def test_what_the_server_itself_refuses_is_refused_at_the_start(
     backend: Backend, environ: dict[str, str]
 ) -> None:
-    if backend.database is None:
-        pytest.skip("SQLite has neither users nor databases")
+    assert backend.database
     url = make_url(environ["DATABASE_URL"])
     for wrong, said in (
         (url.set(database="nowhere"), "no such database|refuses this user"),
@@ -145,9 +145,9 @@ def test_what_the_server_itself_refuses_is_refused_at_the_start(
             check_database_url(text)
 
 
+@on_servers
 def test_a_password_may_have_any_character(backend: Backend, environ: dict[str, str]) -> None:
-    if backend.database is None:
-        pytest.skip("SQLite has no passwords")
+    assert backend.database
     password = "p@ss:w/ör#d?%41 €"
     with backend.database.root() as root, root.cursor() as cursor:
         cursor.execute("CREATE USER 'odd'@'%%' IDENTIFIED BY %s", (password,))

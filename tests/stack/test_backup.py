@@ -14,6 +14,9 @@ from tests.api import Api, Device, assert_problem, project, wire
 from tests.conftest import Backend, alembic
 from tests.servers.processes import MariaDB, program
 
+#: Backups are of a single server's database.
+pytestmark = pytest.mark.backends("native", "mysql")
+
 KILLED = 9
 NAME = "restoring"
 
@@ -52,8 +55,6 @@ class Directly:
 
 @pytest.fixture(scope="module")
 def database(backend: Backend) -> MariaDB:
-    if backend.name not in ("native", "mysql"):
-        pytest.skip("backups are of a server's database")
     assert backend.database
     return backend.database
 

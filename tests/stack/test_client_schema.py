@@ -15,6 +15,8 @@ from tests.watermelon import HERE
 
 BINARIES = HERE / "node_modules/.bin"
 
+pytestmark = pytest.mark.usefixtures("watermelon_installed")
+
 
 def write_schema(path: Path, *arguments: str) -> None:
     command = [sys.executable, "-m", "deploy.api.client_schema", *arguments]

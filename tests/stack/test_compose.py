@@ -15,19 +15,17 @@ import pytest
 
 from deploy.api.openapi import describe
 from tests.api import Device, project, wire
-from tests.conftest import Backend
 from tests.servers.stacks import Compose, Server, fetch
 from tests.stack.http_api import HttpApi
 from tests.stack.load import eventually, load
+
+pytestmark = pytest.mark.backends("compose")
 
 SERVICES = ("auth", "users", "sync")
 
 
 @pytest.fixture
-def stack(backend: Backend, request: pytest.FixtureRequest) -> Compose:
-    if backend.name != "compose":
-        pytest.skip("needs a Docker engine (make test-compose)")
-    server: Server = request.getfixturevalue("server")
+def stack(server: Server) -> Compose:
     assert isinstance(server, Compose)
     return server
 

@@ -19,6 +19,8 @@ from tests.servers.processes import MariaDB, RedisServer, free_port
 from tests.servers.proxy import Proxy
 from tests.stack.load import eventually
 
+pytestmark = pytest.mark.backends("native")
+
 
 @dataclass
 class Pair:
@@ -53,8 +55,6 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def servers(backend: Backend, directory: Path, application: object) -> Iterator[list[MariaDB]]:
-    if backend.name != "native":
-        pytest.skip("two servers of MariaDB")
     old = MariaDB(directory / "old", free_port())
     old.install()
     new = MariaDB(directory / "new", free_port(), passwords=old.passwords)
@@ -149,8 +149,6 @@ def test_idle_connections_of_the_pool_are_asked_for_a_short_time_only(
 
 @pytest.fixture
 def caches(backend: Backend, directory: Path) -> Iterator[list[RedisServer]]:
-    if backend.name != "native":
-        pytest.skip("two servers of Redis")
     old = RedisServer(directory / "redis-old", free_port())
     new = RedisServer(directory / "redis-new", free_port(), password=old.password)
     old.start()

@@ -14,51 +14,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.api import PASSWORD, changes, new_email, project
-from tests.conftest import Backend
+from tests.conftest import on_servers
 from tests.servers import processes
-from tests.servers.stacks import Embedded, Stack, fetch
+from tests.servers.stacks import Stack, fetch
+from tests.stack.conftest import GATEWAYS, Start
 from tests.stack.load import eventually
 
-
-@pytest.fixture
-def stack(backend: Backend, server: Embedded | Stack) -> Stack:
-    if not isinstance(server, Stack):
-        pytest.skip("the embedded backend has no gateway")
-    return server
-
-
-Start = Callable[..., str]
-#: Those that tests have started.
-GATEWAYS: list[processes.Gateway] = []
-
-
-@pytest.fixture
-def start(stack: Stack, directory: Path) -> Iterator[Start]:
-    """Start a gateway of the test's own; returns its URL."""
-    running = []
-
-    def start(services: dict[str, list[int]] | None = None, **settings: str) -> str:
-        own = {name: [service.port] for name, service in stack.services.items()}
-        place = Path(mkdtemp(dir=directory))
-        place.chmod(0o755)
-        gateway = processes.Gateway(
-            place, processes.free_port(), own | (services or {}), **settings
-        )
-        running.append(gateway)
-        GATEWAYS.append(gateway)
-        gateway.start()
-        return f"http://127.0.0.1:{gateway.port}/v1"
-
-    yield start
-    for gateway in running:
-        gateway.stop()
+#: `make run` has no gateway.
+pytestmark = on_servers
 
 
 class Upstream:

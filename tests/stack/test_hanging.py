@@ -21,6 +21,9 @@ from tests.servers.proxy import Proxy
 from tests.stack.http_api import HttpApi
 from tests.stack.load import eventually
 
+#: SQLite does not hang.
+pytestmark = pytest.mark.backends("native")
+
 #: As many as a process has threads, and as many again.
 THREADS, MORE = 8, 16
 #: So many of one user wait for the database at least; the others are refused at once.
@@ -59,8 +62,6 @@ class Sync:
 def started(
     backend: Backend, environ: dict[str, str], directory: Path
 ) -> Iterator[tuple[Service, Gateway, Proxy]]:
-    if backend.name != "native":
-        pytest.skip("SQLite does not hang")
     place = directory / "hanging"
     place.mkdir()
     assert backend.database

@@ -9,26 +9,24 @@ from pathlib import Path
 import pytest
 
 from tests.api import PASSWORD, changes, new_email, project, wire
-from tests.conftest import Backend, lacking
+from tests.conftest import lacking
 from tests.servers.checkout import readable_by_others
 from tests.servers.stacks import ROOT, Embedded, fetch
+
+pytestmark = pytest.mark.backends("embedded")
 
 #: Deep, with what shells, URLs and INI files read as something else.
 ODD = "it's 100 % odd, „ümlaut“ & co; #1/" + "a" * 60 + "/" + "b" * 60
 
 
 @pytest.fixture
-def own(tmp_path: Path, backend: Backend) -> Embedded:
-    if backend.name != "embedded":
-        pytest.skip("make run is the embedded backend")
+def own(tmp_path: Path) -> Embedded:
     return Embedded(tmp_path / "checkout", {})
 
 
 @pytest.fixture
-def odd(tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Embedded:
+def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Embedded:
     """Below an odd path, with a proxy for everything, and a directory for temporary files."""
-    if backend.name != "embedded":
-        pytest.skip("make run is the embedded backend")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))

@@ -20,6 +20,8 @@ from tests.servers.checkout import Checkout, readable_by_others
 from tests.stack.load import eventually, load
 from tests.stack.test_make_run import ODD
 
+pytestmark = pytest.mark.backends("native")
+
 
 @pytest.fixture
 def device(checkout: Checkout) -> Device:

@@ -16,11 +16,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from deploy.api import site
 from deploy.api.client_schema import render
-from tests.conftest import ROOT, lacking
-from tests.servers.stacks import Embedded, Server, Stack
-from tests.stack.test_gateway import Start
-from tests.stack.test_gateway import stack as stack
-from tests.stack.test_gateway import start as start
+from tests.conftest import ROOT, lacking, on_servers
+from tests.servers.stacks import Server
+from tests.stack.conftest import Start
 
 
 @pytest.fixture(scope="session")
@@ -93,18 +91,17 @@ def edit_on_both_while_offline(page: Page) -> None:
     expect(tablet.locator(".log")).to_contain_text("tasks 1 deleted")
 
 
+#: Only `make run` serves the playground.
+@pytest.mark.backends("embedded")
 def test_two_devices_in_the_page_of_make_run_merge_their_edits(server: Server, page: Page) -> None:
-    if not isinstance(server, Embedded):
-        pytest.skip("only make run serves the playground")
     hosts = hosts_asked(page)
     page.goto(f"http://127.0.0.1:{server.port}/")
     edit_on_both_while_offline(page)
     assert hosts == {f"127.0.0.1:{server.port}"}
 
 
+@pytest.mark.backends("embedded")
 def test_the_page_fits_a_phone(server: Server, page: Page) -> None:
-    if not isinstance(server, Embedded):
-        pytest.skip("only make run serves the playground")
     page.set_viewport_size({"width": 360, "height": 740})
     page.goto(f"http://127.0.0.1:{server.port}/")
     page.locator("#phone .add-project").click()
@@ -136,6 +133,7 @@ def elsewhere() -> Iterator[str]:
     server.server_close()
 
 
+@on_servers
 def test_a_page_of_an_allowed_origin_may_use_the_gateway(start: Start, page: Page) -> None:
     with elsewhere() as origin:
         backend = start(CORS_ALLOWED_ORIGINS=origin)
@@ -143,6 +141,7 @@ def test_a_page_of_an_allowed_origin_may_use_the_gateway(start: Start, page: Pag
         edit_on_both_while_offline(page)
 
 
+@on_servers
 def test_a_page_of_another_origin_may_not(start: Start, browser: Browser) -> None:
     with elsewhere() as origin:
         backend = start(CORS_ALLOWED_ORIGINS="https://app.example.com")
@@ -155,8 +154,6 @@ def test_a_page_of_another_origin_may_not(start: Start, browser: Browser) -> Non
 def test_the_page_of_the_api_sends_requests_and_asks_nobody_else(
     server: Server, page: Page
 ) -> None:
-    if not isinstance(server, Embedded | Stack):
-        pytest.skip("seen there already")
     hosts = hosts_asked(page)
     base = server.url.removesuffix("/v1")
     page.goto(f"{base}/docs")
@@ -168,6 +165,7 @@ def test_the_page_of_the_api_sends_requests_and_asks_nobody_else(
     assert hosts == {urlsplit(base).netloc}
 
 
+@pytest.mark.usefixtures("watermelon_installed")
 def test_the_bundle_is_made_of_what_is_there_now(tmp_path: Path) -> None:
     subprocess.run([ROOT / "client/playground/build.sh", tmp_path / "bundle.js"], check=True)
     kept = ROOT / "client/playground/bundle.js"

@@ -13,12 +13,13 @@ from tests.conftest import Backend
 from tests.servers.clusters import RedisCluster
 from tests.stack.load import eventually
 
+pytestmark = pytest.mark.backends("cluster")
+
 
 @pytest.fixture
 def nodes(backend: Backend, device: Device) -> list[Device]:
     """The same device, in front of a sync service on each node of the database."""
-    if not backend.others or backend.database is None:
-        pytest.skip("needs a cluster (make test-cluster)")
+    assert backend.database
     urls = [node.url("service", "app") for node in (backend.database, *backend.others)]
     return [
         Device(Api(services.sync.create_app(DATABASE_URL=url)), device.email, device.tokens)
@@ -84,8 +85,7 @@ def test_what_one_node_acknowledged_the_next_pull_from_another_has(nodes: list[D
 
 @pytest.fixture
 def redis_cluster(backend: Backend) -> Iterator[RedisCluster]:
-    if not isinstance(backend.redis, RedisCluster):
-        pytest.skip("needs a cluster (make test-cluster)")
+    assert isinstance(backend.redis, RedisCluster)
     yield backend.redis
     for node in backend.redis.nodes:
         if node.process and node.process.poll() is not None:

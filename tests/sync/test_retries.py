@@ -13,14 +13,16 @@ from sqlalchemy.engine import Engine
 
 import services.sync
 from tests.api import Api, Device, assert_problem, changes, project, task, wire
-from tests.conftest import Backend
+from tests.conftest import Backend, on_servers
 from tests.servers.processes import MariaDB
+
+#: SQLite has neither connections to lose nor deadlocks.
+pytestmark = on_servers
 
 
 @pytest.fixture
 def database(backend: Backend) -> MariaDB:
-    if backend.database is None:
-        pytest.skip("SQLite has neither connections to lose nor deadlocks")
+    assert backend.database
     return backend.database
 
 

@@ -8,15 +8,17 @@ import pytest
 import services.users
 import shared.redis
 from tests.api import PASSWORD, Api, Device, new_email
-from tests.conftest import Backend, appoint
+from tests.conftest import Backend, appoint, on_servers
 
 NAME = "Somebody's own name"
+
+#: The embedded backend has no Redis.
+pytestmark = on_servers
 
 
 @pytest.fixture
 def redis(backend: Backend) -> Iterator[Any]:
-    if backend.redis is None:
-        pytest.skip("the embedded backend has no Redis")
+    assert backend.redis
     with backend.redis.client() as client:
         yield client
 

@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import alone
+
 HERE = Path(__file__).parent
 
 
@@ -15,8 +17,9 @@ def prepare() -> str | None:
         return "Node.js with npm"
     installed = HERE / "node_modules/.package-lock.json"
     lock = HERE / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True)
+    with alone(lock):
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True)
     return None
 
 
