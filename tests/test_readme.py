@@ -2,6 +2,7 @@
 
 import re
 
+from shared import __version__
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -27,6 +28,13 @@ def test_every_path_that_a_document_links_exists() -> None:
     for document in documents:
         for path in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
             assert (document.parent / path).exists(), f"{document.name}: {path}"
+
+
+def test_the_changelog_tells_of_the_release_that_the_code_is() -> None:
+    released = re.findall(
+        r"^## \[(\d[^]]*)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+    assert released[0] == __version__
 
 
 def test_the_table_of_the_readme_is_the_one_that_the_tests_add() -> None:

@@ -26,6 +26,7 @@ from services.sync.schemas import LONGEST_PAGE
 from services.users import accounts
 from services.users import routes as users
 from services.users import schemas as users_schemas
+from shared import __version__
 from shared.accounts.lockout import TooManyAttempts
 from shared.accounts.passwords import SHORTEST, NewPassword
 from shared.accounts.users import EmailTaken, LastAdmin
@@ -293,7 +294,7 @@ def describe() -> Json:
     marshmallow = MarshmallowPlugin()
     spec = APISpec(
         title="WatermelonDB backend",
-        version="1",
+        version=__version__,
         openapi_version="3.1.0",
         info={"description": "Accounts, sessions and sync for apps that use WatermelonDB."},
         servers=[{"url": "/"}],

@@ -17,6 +17,8 @@ from prometheus_client import (
 )
 from prometheus_client import multiprocess as processes
 
+from shared import __version__
+
 #: From a cached answer to a first sync on a slow day.
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 BYTES = (1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
@@ -30,6 +32,10 @@ REQUEST_SECONDS = Histogram(
 )
 IN_PROGRESS = Gauge(
     "http_requests_in_progress", "Requests being answered.", multiprocess_mode="livesum"
+)
+
+BUILD = Gauge(
+    "build_info", "1, labeled with the release.", ["version"], multiprocess_mode="livemax"
 )
 
 BUGS = Counter("bugs_total", "Requests answered 500.")
@@ -109,6 +115,8 @@ def init_app(app: Flask) -> None:
 
     @app.get("/metrics")
     def metrics() -> Response:
+        # Here, since what a process sets before it forks is not its children's.
+        BUILD.labels(__version__).set(1)
         registry = REGISTRY
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()

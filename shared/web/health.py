@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint, Flask
 
-from shared import redis
+from shared import __version__, redis
 from shared.database.transaction import takes_writes
 from shared.web.errors import Unavailable
 
@@ -20,7 +20,7 @@ class ReadOnly(Unavailable):
 @bp.get("/healthz")
 def healthz() -> dict[str, Any]:
     """The process lives."""
-    return {"status": "ok"}
+    return {"status": "ok", "version": __version__}
 
 
 @bp.get("/readyz")

@@ -5,6 +5,8 @@ import pytest
 import services.auth
 import services.sync
 import services.users
+from deploy.api.openapi import describe
+from shared import __version__
 from tests.api import Api, Device, assert_problem
 from tests.conftest import Backend, on_servers
 
@@ -17,7 +19,7 @@ def test_a_service_is_ready_while_its_database_answers(
     application: object, backend: Backend, service: object
 ) -> None:
     client = service.create_app().test_client()
-    assert client.get("/healthz").json == {"status": "ok"}
+    assert client.get("/healthz").json == {"status": "ok", "version": __version__}
     redis = "up" if backend.redis else "off"
     assert client.get("/readyz").json == {"status": "ok", "database": "up", "redis": redis}
 
@@ -30,6 +32,15 @@ def test_a_service_is_ready_while_its_database_answers(
     refused = without_database.get("/readyz")
     assert_problem(refused, 503, "unavailable")
     assert int(refused.headers["Retry-After"]) > 0
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("service", SERVICES, ids=lambda s: s.__name__)
+def test_the_release_is_to_be_seen_at_run_time(application: object, service: object) -> None:
+    client = service.create_app().test_client()
+    assert client.get("/healthz").json["version"] == __version__
+    assert f'build_info{{version="{__version__}"}} 1.0\n' in client.get("/metrics").text
+    assert describe()["info"]["version"] == __version__
 
 
 def test_a_body_that_is_too_long_is_413(device: Device) -> None:
