@@ -96,12 +96,15 @@ soak: $(VENV)/.dev  ## Fifty devices and random faults on a native stack: make s
 	@deploy/packages.sh
 	@$(BIN)/python -m bench.soak "$(or $(MINUTES),10)"
 
-lint: $(VENV)/.dev  ## Check format, style, types and the import rules
+lint: $(VENV)/.dev  ## Check format, style, types, import rules, migrations and the gateway
+	@[ "$(CI)" != true ] || deploy/packages.sh stack
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy
 	@$(BIN)/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
 	@$(BIN)/python -m deploy.lint_migrations
+	@deploy/lint_models.sh
+	@$(BIN)/python -m deploy.lint_gateway
 
 format: $(VENV)/.dev  ## Format the code and mend what can be mended
 	@$(BIN)/python -m ruff format .
