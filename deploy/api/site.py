@@ -13,49 +13,25 @@ POLICY = (
     " frame-ancestors 'none'"
 )
 
+DOCS = Path(__file__).parent / "docs"
 PLAYGROUND = Path(__file__).parent.parent.parent / "client/playground"
-
-INDEX = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>WatermelonDB backend: the API</title>
-<link rel="icon" href="favicon-32x32.png">
-<link rel="stylesheet" href="swagger-ui.css">
-<div id="api"></div>
-<script src="swagger-ui-bundle.js"></script>
-<script src="start.js"></script>
-</html>
-"""
-
-START = """SwaggerUIBundle({
-  url: '../v1/openapi.json',
-  dom_id: '#api',
-  deepLinking: true,
-  docExpansion: 'list',
-  defaultModelsExpandDepth: 0,
-  persistAuthorization: false,
-  validatorUrl: null,
-})
-"""
 
 #: Of Swagger UI, from the package that carries it.
 ASSETS = ("favicon-32x32.png", "swagger-ui.css", "swagger-ui-bundle.js")
 
 
 def pages() -> dict[str, bytes]:
-    """Every file by its path: the description of the API, and the page that shows it."""
+    """Return every file by its path: the description of the API, and the page that shows it."""
     swagger = files("flask_swagger_ui") / "dist"
     return {
         "v1/openapi.json": json.dumps(describe()).encode(),
-        "docs/index.html": INDEX.encode(),
-        "docs/start.js": START.encode(),
+        **{f"docs/{page.name}": page.read_bytes() for page in DOCS.iterdir()},
         **{f"docs/{name}": (swagger / name).read_bytes() for name in ASSETS},
     }
 
 
 def playground() -> dict[str, bytes]:
-    """What `make run` serves besides: two devices in a page."""
+    """Return what `make run` serves besides: two devices in a page."""
     return {
         "index.html": (PLAYGROUND / "index.html").read_bytes(),
         "playground.css": (PLAYGROUND / "playground.css").read_bytes(),
@@ -64,7 +40,7 @@ def playground() -> dict[str, bytes]:
 
 
 def write(directory: Path) -> None:
-    """Write them below `directory`."""
+    """Write the pages below `directory`."""
     for path, content in pages().items():
         file = directory / path
         file.parent.mkdir(parents=True, exist_ok=True)
