@@ -1,5 +1,6 @@
 """The API and its description say the same, whatever is asked (every other test checks it too)."""
 
+import re
 from typing import Any
 
 import jsonschema_rs
@@ -14,6 +15,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+import services.auth
+import services.sync
+import services.users
 from deploy.api.openapi import describe
 from tests import contract
 from tests.api import Device, project
@@ -50,6 +54,16 @@ def test_whatever_is_asked_is_answered_as_described(
     ask()
 
 
+def test_every_route_of_the_services_is_described(environ: dict[str, str]) -> None:
+    described = {re.sub(r"{\w+}", "an-id", path) for path in describe()["paths"]}
+    for service in (services.auth, services.users, services.sync):
+        rules = [
+            re.sub(r"<.*?>", "an-id", str(rule))
+            for rule in service.create_app().url_map.iter_rules()
+        ]
+        assert {rule for rule in rules if rule.startswith("/v1/")} <= described
+
+
 def test_an_answer_that_is_not_described_is_noticed(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,4 +82,4 @@ def test_every_synced_table_is_described_with_its_limits() -> None:
     assert task["properties"]["is_completed"] == {"type": "boolean"}
     assert task["properties"]["description"]["type"] == ["string", "null"]
     assert task["properties"]["created_at"] == {"type": "integer"}
-    assert task["required"] == list(task["properties"])
+    assert task["required"] == sorted(task["properties"])

@@ -1,6 +1,7 @@
 """The sessions of one account: listing them and ending them."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -9,16 +10,26 @@ from shared.auth.sessions import Caller, end_sessions
 from shared.database.base import db
 from shared.database.transaction import transaction
 from shared.models import Session
-from shared.now import now_ms, rfc3339
+from shared.now import now_ms
 from shared.web.errors import NotFound
 
 log = logging.getLogger("audit")
 
 
-def list_sessions(caller: Caller) -> list[dict[str, Any]]:
-    """The live sessions of the caller's account, the last used first."""
+def list_sessions(caller: Caller) -> Sequence[Any]:
+    """Return the live sessions of the caller's account, the last used first.
+
+    `current` of each says whether it is the caller's own.
+    """
     query = (
-        select(Session)
+        select(
+            Session.id,
+            Session.device_name,
+            Session.created_at,
+            Session.last_used_at,
+            Session.expires_at,
+            (Session.id == caller.session_id).label("current"),
+        )
         .where(
             Session.user_id == caller.user_id,
             Session.revoked_at.is_(None),
@@ -27,18 +38,7 @@ def list_sessions(caller: Caller) -> list[dict[str, Any]]:
         .order_by(Session.last_used_at.desc(), Session.id)
     )
     with db.session.begin():
-        sessions = db.session.scalars(query).all()
-    return [
-        {
-            "id": session.id,
-            "deviceName": session.device_name,
-            "createdAt": rfc3339(session.created_at),
-            "lastUsedAt": rfc3339(session.last_used_at),
-            "expiresAt": rfc3339(session.expires_at),
-            "current": session.id == caller.session_id,
-        }
-        for session in sessions
-    ]
+        return db.session.execute(query).all()
 
 
 def log_out(user_id: str, session_id: str) -> None:

@@ -5,10 +5,14 @@ from typing import Any
 from flask import Blueprint, current_app, g, request
 
 from services.auth import credentials, devices, rotation, schemas, signing
+from shared.accounts.lockout import TooManyAttempts
+from shared.accounts.users import EmailTaken
 from shared.auth import tokens
 from shared.auth.guard import bearer_token, require_access_token
-from shared.web.errors import Unauthorized
-from shared.web.schemas import read_json, user_json
+from shared.web.calls import call
+from shared.web.errors import NotFound, Unauthorized
+
+Fields = dict[str, Any]
 
 #: Open to everybody: these calls take credentials, or a token that may be a refresh token.
 public = Blueprint("public", __name__, url_prefix="/v1/auth")
@@ -17,59 +21,75 @@ protected.before_request(require_access_token)
 
 
 @public.post("/register")
-def register() -> tuple[dict[str, Any], int]:
+@call(
+    takes=schemas.RegisterBody,
+    answers=schemas.SignedInSchema,
+    status=201,
+    errors=(EmailTaken,),
+)
+def register(body: Fields) -> Fields:
     """Open an account and a session."""
-    body = schemas.RegisterBody().load(read_json())
     user, grant = credentials.register(**body, lifetimes=lifetimes())
-    return signing.mint_pair(grant) | {"user": user_json(user)}, 201
+    return signing.mint_pair(grant) | {"user": user}
 
 
 @public.post("/login")
-def login() -> dict[str, Any]:
+@call(
+    takes=schemas.LoginBody,
+    answers=schemas.SignedInSchema,
+    errors=(credentials.InvalidCredentials, credentials.AccountDisabled, TooManyAttempts),
+)
+def login(body: Fields) -> Fields:
     """Begin a session of an existing account."""
-    body = schemas.LoginBody().load(read_json())
     user, grant = credentials.login(**body, client=request.remote_addr, lifetimes=lifetimes())
-    return signing.mint_pair(grant) | {"user": user_json(user)}
+    return signing.mint_pair(grant) | {"user": user}
 
 
 @public.post("/refresh")
-def refresh() -> dict[str, Any]:
+@call(
+    takes=schemas.RefreshTokenBody,
+    answers=schemas.TokensSchema,
+    errors=(Unauthorized, tokens.TokenExpired, rotation.TokenReused),
+)
+def refresh(body: Fields) -> Fields:
     """Replace a refresh token by a new pair of tokens."""
-    claims = tokens.verify(presented_token(), ("refresh",))
+    claims = tokens.verify(presented_token(body), ("refresh",))
     grant = rotation.rotate(claims["sub"], claims["sid"], claims["jti"], lifetimes())
     return signing.mint_pair(grant)
 
 
 @public.post("/logout")
-def logout() -> tuple[str, int]:
+@call(takes=schemas.RefreshTokenBody, errors=(Unauthorized,))
+def logout(body: Fields) -> None:
     """End the session of an access or refresh token, even of one that has expired."""
-    claims = tokens.verify(presented_token(), ("access", "refresh"), allow_expired=True)
+    claims = tokens.verify(presented_token(body), ("access", "refresh"), allow_expired=True)
     devices.log_out(claims["sub"], claims["sid"])
-    return "", 204
 
 
 @protected.post("/logout-all")
-def logout_all() -> tuple[str, int]:
+@call()
+def logout_all() -> None:
     """End every session of the account."""
     devices.log_out_everywhere(g.caller)
-    return "", 204
 
 
 @protected.get("/sessions")
-def list_sessions() -> dict[str, Any]:
+@call(answers=schemas.SessionsSchema)
+def list_sessions() -> Fields:
     """The account's sessions, one for each device login."""
     return {"sessions": devices.list_sessions(g.caller)}
 
 
 @protected.delete("/sessions/<id:session_id>")
-def end_session(session_id: str) -> tuple[str, int]:
+@call(errors=(NotFound,))
+def end_session(session_id: str) -> None:
     """End one session of the account."""
     devices.end_session(g.caller, session_id)
-    return "", 204
 
 
 @public.get("/jwks.json")
-def jwks() -> dict[str, Any]:
+@call(answers=schemas.JwksSchema)
+def jwks() -> Fields:
     """The public keys that verify access tokens."""
     return {"keys": tokens.public_jwks()}
 
@@ -80,12 +100,11 @@ def lifetimes() -> rotation.Lifetimes:
     return configured
 
 
-def presented_token() -> str:
+def presented_token(body: Fields) -> str:
     """Return `refreshToken` of the body, or else the Bearer token. Raises `Unauthorized`.
 
     The body's counts: HTTP libraries put the access token on every request.
     """
-    body = schemas.RefreshTokenBody().load(read_json(optional=True))
     token = body["refresh_token"] or bearer_token()
     if not token:
         raise Unauthorized("A token is required, as Bearer token or as refreshToken in the body.")

@@ -35,12 +35,12 @@ def mint_pair(grant: Grant) -> dict[str, Any]:
     now = now_ms() // 1000
     issued = grant.issued_at // 1000
     return {
-        "accessToken": _mint(grant, "access", uuid.uuid4().hex, now, now + seconds),
-        "refreshToken": _mint(
+        "access_token": _mint(grant, "access", uuid.uuid4().hex, now, now + seconds),
+        "refresh_token": _mint(
             grant, "refresh", grant.refresh_jti, issued, grant.expires_at // 1000
         ),
-        "tokenType": "Bearer",
-        "expiresIn": seconds,
+        "token_type": "Bearer",
+        "expires_in": seconds,
     }
 
 

@@ -1,147 +1,95 @@
-"""Reading the parameters and the body of pull and push (docs/api.md, "Sync service")."""
+"""Changes and what is answered to them (docs/api.md, "Sync service")."""
 
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import Any
 
-import orjson
+from marshmallow import EXCLUDE, Schema, fields, validate
 
 from services.sync.merge import Operation
-from services.sync.selection import Migration
-from shared.models.tables import synced_tables
-from shared.web.errors import Fault, Faults, InvalidParameter, InvalidRequest, TooLarge, one_fault
-from shared.web.schemas import camel
+from shared.models.tables import SyncedTable
+from shared.web.errors import Fault, Faults, InvalidRequest, TooLarge
+from shared.web.records import RECORD_ID_PATTERN, Id, by_table, columns, record
+from shared.web.schemas import Answer
 
 #: `{table: {"created": [records], "updated": [records], "deleted": [ids]}}`
 Changes = dict[str, dict[Operation, list[Any]]]
 
-LONGEST_PAGE = 10_000
 #: As far ahead of every clock as any number beyond it.
 LATEST = 2**62
 OPERATIONS: tuple[Operation, ...] = ("created", "updated", "deleted")
-SAFE_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-#: What a migration may name.
-MIGRATED = {"tables", "columns"}
+SAFE_ID = re.compile(RECORD_ID_PATTERN)
 #: So many names that the server does not know are told of a table.
 MOST_NAMES = 50
-#: What JavaScript makes of "no value yet" in a query string.
-NOTHING_YET = ("", "null", "undefined")
 
 
-@dataclass(frozen=True)
-class Parameters:
-    """The parameters of a call, from the query and the body, in both spellings; the query wins."""
-
-    query: Mapping[str, str]
-    body: Mapping[str, Any]
-
-    def get(self, name: str) -> Any:
-        """Return the value of `name`, given as `snake_case`; None when it is in neither place.
-
-        Raises `InvalidParameter` for one that is spread over several (`migration[tables][0]=…`, as
-        some HTTP libraries write objects and lists): it would be read as none at all.
-        """
-        for source in (self.query, self.body):
-            for spelling in (name, camel(name)):
-                if spelling in source:
-                    return source[spelling]
-                if any(key.startswith((f"{spelling}[", f"{spelling}.")) for key in source):
-                    raise invalid(name, f"Send `{spelling}` as one parameter, an object as JSON.")
-        return None
-
-    def last_pulled_at(self) -> int:
-        """Milliseconds, 0 when nothing was pulled yet. Raises `InvalidParameter`."""
-        value = self.get("last_pulled_at")
-        if value is None or value in NOTHING_YET:
-            return 0
-        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,1000}", value):
-            value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return min(value, LATEST)
-        raise invalid("last_pulled_at", "Not a non-negative integer.")
-
-    def limit(self) -> int | None:
-        """Rows per page, None for the whole answer. Raises `InvalidParameter`."""
-        value = self.get("limit")
-        if value in (None, ""):
-            return None
-        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,5}", value):
-            value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LONGEST_PAGE:
-            return value
-        raise invalid("limit", f"Must be an integer from 1 to {LONGEST_PAGE}.")
-
-    def migration(self) -> Migration | None:
-        """Return what WatermelonDB's migration syncs send, None for nothing.
-
-        Names that the server does not know are left out. Raises `InvalidParameter`.
-        """
-        value = self.get("migration")
-        try:
-            if isinstance(value, str):
-                value = None if value in NOTHING_YET else orjson.loads(value)
-            return None if value is None else _migration(value)
-        except (ValueError, TypeError, KeyError) as error:
-            message = "Send a migration as WatermelonDB has it, as JSON: from, tables, columns."
-            raise invalid("migration", message) from error
-
-    def choice(self, name: str, choices: Collection[str], default: str) -> Any:
-        """One of `choices`. Raises `InvalidParameter`."""
-        value = self.get(name)
-        if value is None:
-            return default
-        if value not in choices:
-            raise invalid(name, f"Must be one of: {', '.join(choices)}.")
-        return value
-
-    def flag(self, name: str) -> bool:
-        """Whether `name` is on. Raises `InvalidParameter`."""
-        value = self.get(name)
-        if value in ("1", "true", True):
-            return True
-        if value in (None, "", "0", "false", "null", "undefined", False):
-            return False
-        raise invalid(name, "Must be 1 or 0.")
+def lists(record: type[Schema]) -> dict[str, fields.Field[Any]]:
+    """Return the lists of a table's changes."""
+    return {
+        "created": fields.List(fields.Nested(record)),
+        "updated": fields.List(fields.Nested(record)),
+        "deleted": fields.List(Id()),
+    }
 
 
-def _migration(value: Any) -> Migration:
-    """Read a migration. Raises `TypeError` or `KeyError` for anything else."""
-    if not isinstance(value, dict) or (value.keys() - {"from"} and not value.keys() & MIGRATED):
-        raise TypeError
-    tables = _names(value.get("tables"))
-    columns: dict[str, set[str]] = {}
-    for entry in _list(value.get("columns")):
-        (table,) = _names([entry["table"]])
-        columns.setdefault(table, set()).update(_names(entry["columns"]))
-    return Migration(
-        tables=frozenset(t.name for t in synced_tables() if t.name in tables),
-        columns={
-            t.name: frozenset(t.names) & columns[t.name]
-            for t in synced_tables()
-            if t.name in columns
-        },
+def pulled(table: SyncedTable) -> fields.Field[Any]:
+    """Return the field of a table's changes in a pull."""
+    return fields.Nested(Answer.from_dict(lists(record(table)), name=f"{table.name}.pulled"))
+
+
+class PulledSchema(Answer):
+    """What changed."""
+
+    changes = fields.Nested(lambda: by_table(Answer, pulled, "PulledChanges"))
+    timestamp = fields.Integer(validate=validate.Range(min=0))
+    cursor = fields.String(metadata={"optional": True})
+    experimental_strategy = fields.String(
+        validate=validate.Equal("replacement"), metadata={"optional": True}
     )
 
 
-def _names(value: Any) -> set[str]:
-    names = _list(value)
-    if not all(isinstance(name, str) for name in names):
-        raise TypeError
-    return set(names)
+class PushedRecord(Schema):
+    """A record that a device sends; the columns of its table are added."""
+
+    class Meta:
+        """marshmallow's own options."""
+
+        unknown = EXCLUDE
+        description = "Values that a column cannot hold are repaired."
+
+    id = Id(required=True)
+    status = fields.Raw(data_key="_status")
+    changed = fields.Raw(data_key="_changed")
 
 
-def _list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise TypeError
-    return value
+def pushed(table: SyncedTable) -> fields.Field[Any]:
+    """Return the field of a table's changes in a push."""
+    sent = PushedRecord.from_dict(columns(table), name=f"{table.name}.pushed")
+    return fields.Nested(Schema.from_dict(lists(sent), name=f"{table.name}.changes"))
 
 
-def invalid(name: str, message: str) -> InvalidParameter:
-    """The error that says what is wrong with parameter `name`."""
-    return InvalidParameter(one_fault(name, message))
+class TablesSchema(Schema):
+    """The tables that a device has: not all of ours, and perhaps others."""
+
+    class Meta:
+        """marshmallow's own options."""
+
+        unknown = EXCLUDE
+
+
+class PushedSchema(Answer):
+    """What became of a push."""
+
+    timestamp = fields.Integer(validate=validate.Range(min=0))
+    up_to_date = fields.Boolean()
+    resolved = fields.Dict(values=fields.List(Id()))
+    repaired = fields.Dict(values=fields.List(Id()))
+    ignored = fields.Dict(
+        values=fields.List(fields.String()),
+        metadata={"description": "Columns that the tables have not, at most 50 of each."},
+    )
+    refused = fields.Dict(values=fields.List(Id()))
+    refused_reasons = fields.Dict(values=fields.Dict(values=fields.String()))
 
 
 def load_changes(

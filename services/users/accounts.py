@@ -14,10 +14,11 @@ from shared.database.base import db
 from shared.database.transaction import transaction
 from shared.models import User
 from shared.web.errors import Fault, Faults, InvalidRequest, Problem, Unauthorized
-from shared.web.schemas import user_json
+from shared.web.schemas import UserSchema
 
 log = logging.getLogger("audit")
 
+PROFILE = UserSchema()
 PROFILE_SECONDS = 300
 
 
@@ -37,7 +38,7 @@ def read_profile(caller: Caller) -> bytes:
     copy = redis.get(key)
     if copy and copy.startswith(version):
         return copy.removeprefix(version)
-    profile = orjson.dumps(user_json(_read(caller)))
+    profile = orjson.dumps(PROFILE.dump(_read(caller)))
     if redis.put(key, version + profile, PROFILE_SECONDS):
         # Whoever changed or deleted the account meanwhile dropped the copy before it was there.
         now = find_caller(caller.user_id, caller.session_id)

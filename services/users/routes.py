@@ -2,15 +2,21 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, g, request
-from marshmallow import ValidationError
+from flask import Blueprint, Response, g
 
 from services.users import accounts, administration, schemas
+from services.users.accounts import WrongPassword
 from services.users.export import export_account
+from shared.accounts.lockout import TooManyAttempts
+from shared.accounts.users import EmailTaken, LastAdmin
 from shared.auth.guard import require_access_token
-from shared.web.errors import Forbidden, InvalidParameter, flatten
-from shared.web.schemas import read_json, user_json
+from shared.models import User
+from shared.web.calls import call
+from shared.web.errors import Forbidden, NotFound
+from shared.web.schemas import UserSchema
 from shared.web.streams import stream
+
+Fields = dict[str, Any]
 
 me = Blueprint("me", __name__, url_prefix="/v1/users/me")
 me.before_request(require_access_token)
@@ -26,33 +32,39 @@ def require_admin() -> None:
 
 
 @me.get("")
+@call(answers=UserSchema)
 def read_me() -> Response:
     """One's own profile."""
     return Response(accounts.read_profile(g.caller), mimetype="application/json")
 
 
 @me.patch("")
-def change_me() -> dict[str, Any]:
+@call(
+    takes=schemas.ProfileBody,
+    answers=UserSchema,
+    errors=(WrongPassword, EmailTaken, TooManyAttempts),
+)
+def change_me(changes: Fields) -> User:
     """Change one's own name or e-mail."""
-    changes = schemas.ProfileBody().load(read_json())
-    return user_json(accounts.change_profile(g.caller, changes))
+    return accounts.change_profile(g.caller, changes)
 
 
 @me.put("/password")
-def change_my_password() -> tuple[str, int]:
+@call(takes=schemas.NewPasswordBody, errors=(WrongPassword, TooManyAttempts))
+def change_my_password(body: Fields) -> None:
     """Change one's own password."""
-    accounts.change_password(g.caller, **schemas.NewPasswordBody().load(read_json()))
-    return "", 204
+    accounts.change_password(g.caller, **body)
 
 
 @me.delete("")
-def delete_me() -> tuple[str, int]:
+@call(takes=schemas.ConfirmBody, errors=(WrongPassword, TooManyAttempts, LastAdmin))
+def delete_me(body: Fields) -> None:
     """Delete one's own account and all its data."""
-    accounts.delete_account(g.caller, **schemas.ConfirmBody().load(read_json()))
-    return "", 204
+    accounts.delete_account(g.caller, **body)
 
 
 @me.get("/export")
+@call(answers=schemas.ExportSchema)
 def export_me() -> Response:
     """All that is stored about oneself, as a download."""
     response = stream(export_account(g.caller))
@@ -61,39 +73,37 @@ def export_me() -> Response:
 
 
 @admin.get("")
-def list_users() -> dict[str, Any]:
+@call(takes=schemas.ListParameters, answers=schemas.UsersSchema)
+def list_users(parameters: Fields) -> Fields:
     """Accounts, by page and search."""
-    try:
-        parameters = schemas.ListParameters().load(request.args.to_dict())
-    except ValidationError as error:
-        raise InvalidParameter(flatten(error.messages)) from error
     users, total = administration.list_users(**parameters)
     page = {"limit": parameters["limit"], "offset": parameters["offset"]}
-    return {"users": [user_json(user) for user in users], "total": total, **page}
+    return {"users": users, "total": total, **page}
 
 
 @admin.post("")
-def create_user() -> tuple[dict[str, Any], int]:
+@call(takes=schemas.NewAccountBody, answers=UserSchema, status=201, errors=(EmailTaken,))
+def create_user(body: Fields) -> User:
     """Make an account."""
-    body = schemas.NewAccountBody().load(read_json())
-    return user_json(administration.create_user(**body)), 201
+    return administration.create_user(**body)
 
 
 @admin.get("/<id:user_id>")
-def read_user(user_id: str) -> dict[str, Any]:
+@call(answers=UserSchema, errors=(NotFound,))
+def read_user(user_id: str) -> User:
     """An account."""
-    return user_json(administration.read_user(user_id))
+    return administration.read_user(user_id)
 
 
 @admin.patch("/<id:user_id>")
-def change_user(user_id: str) -> dict[str, Any]:
+@call(takes=schemas.AccountBody, answers=UserSchema, errors=(NotFound, EmailTaken, LastAdmin))
+def change_user(changes: Fields, user_id: str) -> User:
     """Change an account."""
-    changes = schemas.AccountBody().load(read_json())
-    return user_json(administration.change_user(user_id, changes))
+    return administration.change_user(user_id, changes)
 
 
 @admin.delete("/<id:user_id>")
-def delete_user(user_id: str) -> tuple[str, int]:
+@call(errors=(NotFound, LastAdmin))
+def delete_user(user_id: str) -> None:
     """Delete an account and all its data."""
     administration.delete_user(user_id)
-    return "", 204

@@ -1,11 +1,24 @@
-"""Request bodies and parameters of the users service (docs/api.md, "Users service")."""
+"""Request bodies, parameters and answers of the users service (docs/api.md, "Users service")."""
+
+from typing import Any
 
 from marshmallow import fields, validate
 
 from shared.accounts.passwords import NewPassword, Password
-from shared.web.schemas import Body, Email, Name, Text
-
-ROLES = ("user", "admin")
+from shared.models.tables import SyncedTable
+from shared.web.records import Id, by_table, columns, field
+from shared.web.schemas import (
+    ROLES,
+    Answer,
+    Body,
+    DeviceSession,
+    Email,
+    Name,
+    Query,
+    Text,
+    Time,
+    UserSchema,
+)
 
 
 class ProfileBody(Body):
@@ -13,14 +26,14 @@ class ProfileBody(Body):
 
     name = Name()
     email = Email()
-    current_password = Password(data_key="currentPassword")
+    current_password = Password()
 
 
 class NewPasswordBody(Body):
     """A new password, confirmed by the present one."""
 
-    current_password = Password(data_key="currentPassword", required=True)
-    new_password = NewPassword(data_key="newPassword", required=True)
+    current_password = Password(required=True)
+    new_password = NewPassword(required=True)
 
 
 class ConfirmBody(Body):
@@ -34,7 +47,7 @@ class AccountBody(Body):
 
     name = Name()
     email = Email()
-    is_active = fields.Boolean(data_key="isActive", truthy={True}, falsy={False})
+    is_active = fields.Boolean(truthy={True}, falsy={False})
     role = fields.String(validate=validate.OneOf(ROLES))
 
 
@@ -45,9 +58,45 @@ class NewAccountBody(AccountBody):
     password = NewPassword(required=True)
 
 
-class ListParameters(Body):
+class ListParameters(Query):
     """Which accounts to list."""
 
     limit = fields.Integer(load_default=50, validate=validate.Range(min=1, max=200))
     offset = fields.Integer(load_default=0, validate=validate.Range(min=0, max=2**31))
     q = Text(255, load_default="")
+
+
+class UsersSchema(Answer):
+    """A page of accounts, and how many there are in all."""
+
+    users = fields.List(fields.Nested(UserSchema))
+    total = fields.Integer(validate=validate.Range(min=0))
+    limit = fields.Integer(validate=validate.Range(min=0))
+    offset = fields.Integer(validate=validate.Range(min=0))
+
+
+class ExportedSession(DeviceSession):
+    """A session, live or ended."""
+
+    revoked_at = Time(allow_none=True)
+
+
+def exported(table: SyncedTable) -> fields.Field[Any]:
+    """Return the field of a table's records, tombstones included."""
+    # The tombstone of an orphan has no parent.
+    parents = {column.name: field(column, optional=True) for column in table.enforced}
+    members = {
+        "id": Id(),
+        **columns(table),
+        **parents,
+        "is_deleted": fields.Boolean(data_key="_deleted"),
+    }
+    return fields.List(fields.Nested(Answer.from_dict(members, name=f"{table.name}.exported")))
+
+
+class ExportSchema(Answer):
+    """All that is stored about somebody."""
+
+    user = fields.Nested(UserSchema)
+    sessions = fields.List(fields.Nested(ExportedSession))
+    records = fields.Nested(lambda: by_table(Answer, exported, "ExportedRecords"))

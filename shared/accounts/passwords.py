@@ -15,7 +15,7 @@ from shared.database.base import db
 from shared.models import User
 from shared.observability import metrics
 from shared.web.errors import Fault, Unavailable
-from shared.web.schemas import Text, normalise
+from shared.web.schemas import Length, Text, normalise
 
 SHORTEST, LONGEST = 8, 128
 #: A password of `LONGEST` characters has at most so many in the longest of Unicode's normal forms.
@@ -123,8 +123,8 @@ def is_outdated(stored: str) -> bool:
 class Password(Text):
     """A password as it is compared: in NFC, so that two keyboards can type the same one."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(LONGEST, longest_sent=LONGEST_SENT, **kwargs)
+    def __init__(self, *checks: Length, **kwargs: Any) -> None:
+        super().__init__(LONGEST, *checks, longest_sent=LONGEST_SENT, **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         return normalise(super()._deserialize(value, *args, **kwargs))
@@ -133,10 +133,11 @@ class Password(Text):
 class NewPassword(Password):
     """A password that somebody may choose: long enough, and not one of the most common."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(Length(min=SHORTEST), **kwargs)
+
     def _validate(self, value: Any) -> None:
         super()._validate(value)
-        if len(value) < SHORTEST:
-            raise ValidationError(Fault(f"Shorter than minimum length {SHORTEST}.", "too_short"))
         if value.lower() in COMMON:
             raise ValidationError(
                 Fault("This password is one of the most common. Choose another.", "too_common")

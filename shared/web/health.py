@@ -3,10 +3,13 @@
 from typing import Any
 
 from flask import Blueprint, Flask
+from marshmallow import fields
 
 from shared import __version__, redis
 from shared.database.transaction import takes_writes
+from shared.web.calls import call
 from shared.web.errors import Unavailable
+from shared.web.schemas import Answer
 
 bp = Blueprint("ops", __name__)
 
@@ -17,13 +20,30 @@ class ReadOnly(Unavailable):
     detail = "The database is read-only."
 
 
+class LivenessSchema(Answer):
+    """The process answers."""
+
+    status = fields.String()
+    version = fields.String()
+
+
+class ReadinessSchema(Answer):
+    """What the service depends on answers, too."""
+
+    status = fields.String()
+    database = fields.String()
+    redis = fields.String()
+
+
 @bp.get("/healthz")
+@call(answers=LivenessSchema)
 def healthz() -> dict[str, Any]:
     """The process lives."""
     return {"status": "ok", "version": __version__}
 
 
 @bp.get("/readyz")
+@call(answers=ReadinessSchema)
 def readyz() -> dict[str, Any]:
     """The database answers and takes writes, else 503. Redis is reported and never makes it a no."""
     if not takes_writes():

@@ -1,21 +1,23 @@
-"""Wire forms that two services share, and the reader of JSON bodies."""
+"""Wire forms: what schemas have in common, those of two services, and the reader of JSON bodies."""
 
 import json
 import re
 import unicodedata
+from functools import cache
 from typing import Any
 
 import orjson
+from flask import request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from werkzeug.routing import BaseConverter
 
-from shared.models import User
 from shared.now import rfc3339
 from shared.web.bounds import read_body
-from shared.web.errors import Fault, InvalidJson, TooLarge
+from shared.web.errors import Fault, InvalidJson, InvalidParameter, TooLarge, flatten
 
 NAME_LENGTH = 255
 EMAIL_LENGTH = 255
+ROLES = ("user", "admin")
 #: Twice as many as the records of the largest push. One takes up to a hundred times its two bytes.
 MOST_CONTAINERS = 2**20
 #: More quotation marks than this are no text either; they are gone over one by one.
@@ -34,8 +36,19 @@ class IdConverter(BaseConverter):
     regex = ID_PATTERN
 
 
-class Body(Schema):
+class Object(Schema):
+    """A JSON object, whose members are spelled in camelCase unless they have a `data_key`."""
+
+    def on_bind_field(self, field_name: str, field_obj: Any) -> None:
+        """Spell the member."""
+        field_obj.data_key = field_obj.data_key or camel(field_name)
+
+
+class Body(Object):
     """A request body; fields that a call does not take have no effect."""
+
+    #: Whether no body at all is as good as `{}`.
+    is_optional = False
 
     class Meta:
         """marshmallow's own options."""
@@ -44,8 +57,42 @@ class Body(Schema):
 
     def on_bind_field(self, field_name: str, field_obj: Any) -> None:
         """Give marshmallow's own sentence for a missing field its stable word."""
+        super().on_bind_field(field_name, field_obj)
         missing = field_obj.error_messages["required"]
         field_obj.error_messages["required"] = Fault(missing, "required")
+
+    def read(self) -> Any:
+        """Return the fields of the request's body. Raises `ValidationError`, and as `read_json` does."""
+        return self.load(read_json(optional=self.is_optional))
+
+
+class Query(Schema):
+    """The parameters of a query string; others have no effect."""
+
+    class Meta:
+        """marshmallow's own options."""
+
+        unknown = EXCLUDE
+
+    def read(self) -> Any:
+        """Return the request's parameters. Raises `InvalidParameter`."""
+        return self.load_parameters(request.args.to_dict())
+
+    def load_parameters(self, given: Any) -> Any:
+        """Load `given`. Raises `InvalidParameter`."""
+        try:
+            return self.load(given)
+        except ValidationError as error:
+            raise InvalidParameter(flatten(error.messages)) from error
+
+
+class Answer(Object):
+    """What a call answers; no member is missing that is not `optional`."""
+
+    def on_bind_field(self, field_name: str, field_obj: Any) -> None:
+        """Say so in the description."""
+        super().on_bind_field(field_name, field_obj)
+        field_obj.required = not field_obj.metadata.get("optional")
 
 
 class Length(validate.Length):
@@ -97,6 +144,36 @@ class Email(Text):
         return super()._deserialize(value, *args, **kwargs).strip().lower()
 
 
+class Time(fields.DateTime):
+    """Milliseconds since the Unix epoch, written as RFC 3339 in UTC."""
+
+    def _serialize(self, value: Any, *_: Any, **__: Any) -> str | None:
+        return None if value is None else rfc3339(value)
+
+
+class UserSchema(Answer):
+    """An account (docs/api.md, "Users service")."""
+
+    id = fields.String()
+    email = fields.String()
+    name = fields.String(allow_none=True)
+    role = fields.String(validate=validate.OneOf(ROLES))
+    is_active = fields.Boolean()
+    created_at = Time()
+    updated_at = Time()
+
+
+class DeviceSession(Answer):
+    """What every list of sessions says of each."""
+
+    id = fields.String()
+    device_name = fields.String(allow_none=True)
+    created_at = Time()
+    last_used_at = Time()
+    expires_at = Time()
+
+
+@cache
 def camel(name: str) -> str:
     """`last_pulled_at` as `lastPulledAt`."""
     head, *rest = name.split("_")
@@ -115,19 +192,6 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def user_json(user: User) -> dict[str, Any]:
-    """The `user` object of docs/api.md, "Users service"."""
-    return {
-        "id": user.id,
-        "email": user.email,
-        "name": user.name,
-        "role": user.role,
-        "isActive": user.is_active,
-        "createdAt": rfc3339(user.created_at),
-        "updatedAt": rfc3339(user.updated_at),
-    }
 
 
 def read_json(*, optional: bool = False) -> dict[str, Any]:
