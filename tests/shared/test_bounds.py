@@ -80,7 +80,7 @@ def test_one_user_has_half_the_threads_of_a_process_at_most(
     assert not bounds.places.taken
 
 
-def test_who_goes_away_while_it_is_sent_gives_the_place_back(device: Device) -> None:
+def test_who_goes_away_from_a_streamed_answer_gives_the_place_back(device: Device) -> None:
     app = services.users.create_app()
     app.view_functions["me.read_me"] = streamed
     headers = {"Authorization": f"Bearer {device.token}"}

@@ -161,7 +161,7 @@ def test_no_version_of_any_software_is_named(stack: Stack) -> None:
         assert not re.search(r"\d", fetch(stack.url + path)[1].get("Server", ""))
 
 
-def test_an_allowed_origin_is_let_in_and_no_other(start: Start) -> None:
+def test_cors_lets_an_allowed_origin_in_and_no_other(start: Start) -> None:
     url = start(CORS_ALLOWED_ORIGINS="https://app.example, http://localhost:5173")
     for path in ("/auth/jwks.json", "/users/me", "/nothing"):
         for origin in ("https://app.example", "http://localhost:5173"):
@@ -182,7 +182,7 @@ def test_an_allowed_origin_is_let_in_and_no_other(start: Start) -> None:
     assert "Access-Control-Allow-Origin" not in fetch(start() + "/users/me", Origin="null")[1]
 
 
-def test_a_preflight_is_answered_by_the_gateway_and_may_be_kept(
+def test_a_cors_preflight_is_answered_by_the_gateway_and_may_be_kept(
     start: Start, upstream: Callable[..., Upstream]
 ) -> None:
     service = upstream(says(b"{}"))

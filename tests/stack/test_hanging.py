@@ -165,7 +165,7 @@ def read_all(port: int, device: Device) -> bytes:
 
 
 @pytest.mark.parametrize("through", ["service", "gateway"])
-def test_an_answer_that_breaks_off_is_not_taken_for_a_whole_one(sync: Sync, through: str) -> None:
+def test_a_stream_that_breaks_off_is_not_taken_for_a_whole_answer(sync: Sync, through: str) -> None:
     text = "x" * 2000
     for _ in range(10):
         records = [project(id=new_id(), description=text) for _ in range(300)]

@@ -226,7 +226,8 @@ def test_counts_of_all_processes_come_together_and_outlive_them(
 
     for _ in range(20):
         device.pull_raw(1)
-    time.sleep(1.5)
+    done = time.time()
+    eventually(lambda: prometheus.values('min(timestamp(up{service="sync"}))')[0] > done)
     before = pulls()
     assert before >= 20
     for pid in processes.children(checkout.pid("sync")):

@@ -134,7 +134,7 @@ def elsewhere() -> Iterator[str]:
 
 
 @on_servers
-def test_a_page_of_an_allowed_origin_may_use_the_gateway(start: Start, page: Page) -> None:
+def test_a_page_of_an_origin_that_cors_allows_may_use_the_gateway(start: Start, page: Page) -> None:
     with elsewhere() as origin:
         backend = start(CORS_ALLOWED_ORIGINS=origin)
         page.goto(f"{origin}/?backend={backend}")
@@ -142,7 +142,7 @@ def test_a_page_of_an_allowed_origin_may_use_the_gateway(start: Start, page: Pag
 
 
 @on_servers
-def test_a_page_of_another_origin_may_not(start: Start, browser: Browser) -> None:
+def test_a_page_of_another_origin_may_not_by_cors(start: Start, browser: Browser) -> None:
     with elsewhere() as origin:
         backend = start(CORS_ALLOWED_ORIGINS="https://app.example.com")
         page = browser.new_page()

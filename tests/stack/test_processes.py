@@ -13,6 +13,7 @@ from tests.api import Device, new_id, project, task
 from tests.servers import processes
 from tests.servers.stacks import Embedded, Stack
 from tests.stack.http_api import HttpApi
+from tests.stack.load import eventually
 from tests.sync import test_concurrency
 
 
@@ -58,7 +59,7 @@ def test_a_push_that_is_killed_is_applied_whole_or_not_at_all(
             try:
                 device.push(projects={"created": [p]}, tasks={"created": tasks})
             except (OSError, http.client.HTTPException, AssertionError):
-                time.sleep(0.1)
+                eventually(lambda: device.pull_raw(2**60, limit=1).status_code == 200)
             else:
                 acknowledged.add(p["id"])
                 return
@@ -78,6 +79,7 @@ def test_a_push_that_is_killed_is_applied_whole_or_not_at_all(
     with ThreadPoolExecutor(2) as pool:
         running = [pool.submit(push, number) for number in range(4)]
         for _ in range(3):
+            # The moment of the kill: while pushes are under way, and each time at another point.
             time.sleep(0.15)
             for pid in workers(server):
                 os.kill(pid, signal.SIGKILL)

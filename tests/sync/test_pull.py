@@ -194,7 +194,7 @@ def test_no_record_has_a_server_column(device: Device) -> None:
     assert device.rows == {"projects": {p["id"]: wire(p)}, "tasks": {t["id"]: wire(t)}}
 
 
-def test_a_long_answer_is_whole(device: Device) -> None:
+def test_a_long_streamed_answer_is_whole(device: Device) -> None:
     projects = [project() for _ in range(2500)]
     device.push_raw(changes(projects={"created": projects}))
     first = device.another()
