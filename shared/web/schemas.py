@@ -20,6 +20,8 @@ EMAIL_LENGTH = 255
 ROLES = ("user", "admin")
 #: Twice as many as the records of the largest push. One takes up to a hundred times its two bytes.
 MOST_CONTAINERS = 2**20
+#: Eight bytes for each in the largest push, where an honest record has twenty. One takes up to eighty.
+MOST_VALUES = 2**23
 #: More quotation marks than this are no text either; they are gone over one by one.
 MOST_QUOTES = 2**24
 #: To the end of the body when it is not closed: whatever is sent is gone over once.
@@ -201,7 +203,7 @@ def read_json(*, optional: bool = False) -> dict[str, Any]:
     """
     body = read_body()
     if is_bomb(body):
-        raise TooLarge("The request body has too many lists and objects.")
+        raise TooLarge("The request body has too many lists, objects and values.")
     if optional and not body.strip():
         return {}
     try:
@@ -215,18 +217,19 @@ def read_json(*, optional: bool = False) -> dict[str, Any]:
 
 
 def is_bomb(body: bytes) -> bool:
-    """Whether there are more lists and objects in `body` than memory should be spent on.
+    """Whether there is more in `body` than memory should be spent on: lists, objects, values.
 
-    Brackets in texts do not count, but are counted first, since that is quick.
+    What stands in texts does not count, but is counted first, since that is quick.
     """
-    return brackets(body) > MOST_CONTAINERS and (
-        body.count(b'"') > MOST_QUOTES or brackets(STRING.sub(b"", body)) > MOST_CONTAINERS
+    return has_too_many(body) and (
+        body.count(b'"') > MOST_QUOTES or has_too_many(STRING.sub(b"", body))
     )
 
 
-def brackets(body: bytes) -> int:
-    """How many open."""
-    return body.count(b"[") + body.count(b"{")
+def has_too_many(json_text: bytes) -> bool:
+    """Whether too many lists and objects open, or too many values end."""
+    containers = json_text.count(b"[") + json_text.count(b"{")
+    return containers > MOST_CONTAINERS or json_text.count(b",") > MOST_VALUES
 
 
 def _lenient(body: bytes) -> Any:
