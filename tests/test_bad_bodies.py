@@ -8,20 +8,15 @@ from hypothesis import strategies as st
 from marshmallow import Schema
 from werkzeug.test import TestResponse
 
-import services.auth.schemas as auth
-import services.users.schemas as users
+from deploy.api.openapi import routes
+from shared.web.schemas import Body
 from tests.api import PASSWORD, Device, new_email
 
+#: What takes a body, by method and path; changes are tried by tests/sync.
 CALLS: dict[tuple[str, str], type[Schema]] = {
-    ("POST", "/auth/register"): auth.RegisterBody,
-    ("POST", "/auth/login"): auth.LoginBody,
-    ("POST", "/auth/refresh"): auth.RefreshTokenBody,
-    ("POST", "/auth/logout"): auth.RefreshTokenBody,
-    ("PATCH", "/users/me"): users.ProfileBody,
-    ("PUT", "/users/me/password"): users.NewPasswordBody,
-    ("DELETE", "/users/me"): users.ConfirmBody,
-    ("POST", "/users"): users.NewAccountBody,
-    ("PATCH", "/users/{id}"): users.AccountBody,
+    (method.upper(), path.removeprefix("/v1")): type(view.call.takes)
+    for path, method, view, _ in routes()
+    if isinstance(view.call.takes, Body)
 }
 #: Calls whose guard would answer before the body is looked at.
 NO_TOKEN = {"/auth/refresh", "/auth/logout"}
@@ -94,7 +89,7 @@ def test_any_values_in_any_fields(admin: Device, call: tuple[str, str]) -> None:
     @given(fields, EXTRA)
     def run(body: dict[str, Any], extra: dict[str, Any]) -> None:
         target = admin.api.register()
-        url = path.format(id=target.user_id)
+        url = path.format(user_id=target.user_id)
         who = target if path.startswith("/users/me") else admin
         token = None if path in NO_TOKEN else who.token
         answer = admin.api.call(method, url, extra | body, token=token)
@@ -128,6 +123,6 @@ def test_any_values_in_any_fields(admin: Device, call: tuple[str, str]) -> None:
 def test_hostile_bytes(admin: Device, call: tuple[str, str], body: bytes) -> None:
     method, path = call
     token = None if path in NO_TOKEN else admin.token
-    answer = admin.api.call(method, path.format(id=admin.user_id), body, token=token)
+    answer = admin.api.call(method, path.format(user_id=admin.user_id), body, token=token)
     check(answer)
     assert answer.status_code >= 400

@@ -75,7 +75,7 @@ def attempts_counted(app: Flask) -> int:
 def call_with(device: Device, call: tuple[str, str], body: Any) -> TestResponse:
     method, path = call
     token = None if path in NO_TOKEN else device.token
-    return device.api.call(method, path.format(id=device.user_id), body, token=token)
+    return device.api.call(method, path.format(user_id=device.user_id), body, token=token)
 
 
 @pytest.mark.parametrize(("call", "field"), FIELDS)

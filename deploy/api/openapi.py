@@ -6,6 +6,7 @@ the form of errors, and which of them any call may end with. The tests hold ever
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -83,6 +84,14 @@ def describe() -> Json:
         plugins=[MarshmallowPlugin()],
     )
     spec.components.security_scheme("accessToken", {"type": "http", "scheme": "bearer"})
+    for path, method, view, guards in routes():
+        spec.path(path, operations={method: _operation(path, method, view, guards)})
+    description: Json = spec.to_dict()
+    return description
+
+
+def routes() -> Iterator[tuple[str, str, Any, list[Any]]]:
+    """Yield of each call the path, the method, the view and what guards it."""
     app = Flask("routes", static_folder=None)
     app.url_map.converters["id"] = IdConverter
     for blueprint in (auth.public, auth.protected, users.me, users.admin, sync.bp):
@@ -91,10 +100,7 @@ def describe() -> Json:
         path = re.sub(r"<id:(\w+)>", r"{\1}", rule.rule)
         guards = app.before_request_funcs.get(rule.endpoint.split(".")[0], [])
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            operation = _operation(path, method.lower(), app.view_functions[rule.endpoint], guards)
-            spec.path(path, operations={method.lower(): operation})
-    description: Json = spec.to_dict()
-    return description
+            yield path, method.lower(), app.view_functions[rule.endpoint], guards
 
 
 def _operation(path: str, method: str, view: Any, guards: list[Any]) -> Json:

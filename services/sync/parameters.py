@@ -21,7 +21,8 @@ from services.sync.config import CONFLICTS
 from services.sync.schemas import LATEST, load_changes
 from services.sync.selection import Migration
 from shared.models.tables import synced_tables
-from shared.web.schemas import Query, camel, read_json
+from shared.web.json_body import read_json
+from shared.web.schemas import Query, camel
 
 MAX_PAGE = 10_000
 #: What a migration may name.

@@ -222,13 +222,6 @@ def to_response(problem: Problem) -> Response:
     return response
 
 
-def one_fault(path: str, message: str, code: str = "invalid") -> Faults:
-    """A single fault."""
-    faults = Faults()
-    faults.add(path, Fault(message, code))
-    return faults
-
-
 def flatten(errors: Any) -> Faults:
     """What marshmallow's nested messages say, by field path."""
     faults = Faults()

@@ -14,7 +14,7 @@ import services.auth
 import services.sync
 import services.users
 from shared.web import bounds, errors
-from shared.web.schemas import read_json
+from shared.web.json_body import read_json
 from tests.api import Api, Device, assert_problem, project
 
 
