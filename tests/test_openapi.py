@@ -19,6 +19,7 @@ import services.auth
 import services.sync
 import services.users
 from deploy.api.openapi import describe
+from services.sync.schemas import SAFE_ID
 from tests import contract
 from tests.api import Device, project
 
@@ -78,6 +79,7 @@ def test_an_answer_that_is_not_described_is_noticed(
 
 def test_every_synced_table_is_described_with_its_limits() -> None:
     task = contract.description()["components"]["schemas"]["tasks.record"]
+    assert task["properties"]["id"] == {"type": "string", "pattern": f"^{SAFE_ID.pattern}$"}
     assert task["properties"]["title"] == {"type": "string", "maxLength": 255}
     assert task["properties"]["is_completed"] == {"type": "boolean"}
     assert task["properties"]["description"]["type"] == ["string", "null"]
