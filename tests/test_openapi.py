@@ -55,7 +55,7 @@ def test_whatever_is_asked_is_answered_as_described(
     ask()
 
 
-def test_every_route_of_the_services_is_described(environ: dict[str, str]) -> None:
+def test_every_route_of_the_services_is_described(application: object) -> None:
     described = {re.sub(r"{\w+}", "an-id", path) for path in describe()["paths"]}
     for service in (services.auth, services.users, services.sync):
         rules = [
