@@ -16,9 +16,4 @@ export DATABASE_URL="mysql+pymysql://$user:$password@127.0.0.1:$DATABASE_PORT/${
 export REDIS_URL="redis://:$REDIS_PASSWORD@127.0.0.1:$REDIS_PORT/0"
 export JWT_PUBLIC_KEYS_FILE=.local/keys/public.pem TRUSTED_PROXIES=1
 [ "$user" != auth ] || export JWT_PRIVATE_KEY_FILE=.local/keys/private.pem
-if [ -n "${PROMETHEUS_MULTIPROC_DIR:-}" ]; then
-    # The counts of one that was killed are not those of this one.
-    rm -rf "$PROMETHEUS_MULTIPROC_DIR"
-    mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
-fi
 exec "$@"

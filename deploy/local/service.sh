@@ -1,0 +1,11 @@
+#!/bin/sh
+# Run an instance of the service $1 on the port $2 with the Python $3.
+set -eu
+pid=.local/native/programs/$1-$2.pid
+export PROMETHEUS_MULTIPROC_DIR=.local/native/metrics/$1-$2
+# What is left of one that was killed: workers, which hold the port and belong to its process group, and counts.
+[ ! -s "$pid" ] || pkill -KILL -g "$(cat "$pid")" -f gunicorn || true
+rm -rf "$PROMETHEUS_MULTIPROC_DIR"
+mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
+exec deploy/local/as.sh "$1" "$3" -m gunicorn --config=deploy/gunicorn.conf.py --bind="127.0.0.1:$2" --pid="$pid" \
+    "services.$1:create_app()"
