@@ -30,7 +30,7 @@ def end(part: str, number: int = signal.SIGKILL) -> Callable[[Checkout], None]:
     def fault(checkout: Checkout) -> None:
         before = checkout.pid(part)
         os.kill(before, number)
-        eventually(lambda: checkout.pid(part) not in (0, before))
+        eventually(lambda: checkout.answers_anew(part, before))
 
     return fault
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pymysql
 
-from deploy.local.native import Native
-from tests.servers.processes import ROOT, free_port, settings_file
+from deploy.local.machine import SERVICES, status
+from deploy.local.native import Native, is_ready
+from tests.servers.processes import ROOT, children, free_port, settings_file
 from tests.servers.stacks import NO_LIMITS
 from tests.stack.http_api import HttpApi
 
@@ -47,6 +48,20 @@ class Checkout:
     def pid(self, part: str) -> int:
         """The process of a part, or of the first instance of a service."""
         return next(pid for name, pid in self.pids().items() if name.split("-")[0] == part)
+
+    def answers_anew(self, part: str, killed: int) -> bool:
+        """Whether another process of a part answers than the one that was killed."""
+        pid = self.pid(part)
+        if pid in (0, killed):
+            return False
+        if part == "database":
+            return self.native.database_answers()
+        if part == "gateway":
+            # Until the new one has workers, those of the killed one answer.
+            return bool(children(pid)) and status(f"127.0.0.1:{self.port}", "/healthz") == 200
+        if part in SERVICES:
+            return is_ready(str(self.port_of(part)))
+        return True
 
     def port_of(self, service: str) -> int:
         """Where the first instance of a service listens."""

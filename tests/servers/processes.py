@@ -348,8 +348,11 @@ class Service(Part):
         ]
 
     def environ(self) -> Mapping[str, str]:
-        """Its settings."""
-        return self.settings
+        """Its settings, and a place for its counts that goes with its directory."""
+        counts = self.directory / f"metrics-{self.port}"
+        shutil.rmtree(counts, ignore_errors=True)
+        counts.mkdir(parents=True)
+        return {**self.settings, "PROMETHEUS_MULTIPROC_DIR": str(counts)}
 
 
 class Gateway(Part):

@@ -288,7 +288,7 @@ def provoke_database_unavailable(
         os.kill(before, signal.SIGKILL)
         for _ in range(20):
             device.pull_raw(1)
-        eventually(lambda: checkout.pid("database") not in (0, before))
+        eventually(lambda: checkout.answers_anew("database", before))
 
     keep(kill_and_ask, lambda: "DatabaseUnavailable" in prometheus.firing())
 

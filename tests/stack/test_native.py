@@ -83,10 +83,7 @@ def test_a_part_that_is_killed_runs_again_and_loses_nothing(
     device.push(projects={"created": [p]})
     killed = checkout.pid(part)
     os.kill(killed, signal.SIGKILL)
-    eventually(lambda: checkout.pid(part) not in (0, killed))
-    if part == "gateway":
-        # Until the new one has workers, those of the killed one answer.
-        eventually(lambda: processes.children(checkout.pid(part)))
+    eventually(lambda: checkout.answers_anew(part, killed))
     eventually(lambda: device.pull_raw().status_code == 200)
     device.pull()
     assert device.rows["projects"] == {p["id"]: wire(p)}
