@@ -62,6 +62,10 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"no such backend: {', '.join(unknown)}")
 
 
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"backends: {', '.join(config.getoption('--backend'))}"
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two workers a processor, since much of a test is waiting; none for a single file."""
     if len(config.args) == 1 and ".py" in config.args[0]:
