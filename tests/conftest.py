@@ -32,6 +32,8 @@ RINGS = {
     "service": "Flask's test client on real stores (given by itself to what uses a backend)",
     "stack": "real processes, the gateway, a browser (given by itself to tests/stack)",
 }
+#: Fixtures of `tests/stack` that start many processes.
+STACKS = ("checkout", "server")
 #: For a test of what SQLite does not have.
 on_servers = pytest.mark.backends("native", "mysql", "cluster")
 #: In CI everything must be had. (There, Hypothesis tries the same examples each time: a change is
@@ -94,19 +96,28 @@ def fitting_backends(config: pytest.Config, item: pytest.Item) -> list[str]:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Iterator[None]:
-    """Give every test its ring; keep a module's tests on one backend together; long ones go first."""
+    """Give every test its ring, and its group: what runs in one process, one after the other.
+
+    Who uses a whole stack shares it; else a group is a module on one backend. Stacks go first.
+    """
     places = {}
     for item in items:
         if not fitting_backends(config, item):
             names = item.get_closest_marker("backends").args
             item.add_marker(pytest.mark.skip(reason=f"is about --backend={' or '.join(names)}"))
         backend = item.callspec.params.get("backend", "") if hasattr(item, "callspec") else ""
+        is_stack = ROOT / "tests/stack" in item.path.parents
         if not any(item.get_closest_marker(ring) for ring in RINGS):
-            is_stack = ROOT / "tests/stack" in item.path.parents
             item.add_marker("stack" if is_stack else "service" if backend else "pure")
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{backend}".strip("-")))
         ring = next(ring for ring in RINGS if item.get_closest_marker(ring))
-        places[item] = (-list(RINGS).index(ring), -BACKENDS.index(backend or BACKENDS[0]))
+        stacks = [name for name in STACKS if is_stack and name in item.fixturenames]
+        group = stacks[0] if stacks else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(f"{group} {backend}".strip()))
+        places[item] = (
+            STACKS.index(group) if stacks else len(STACKS),
+            -list(RINGS).index(ring),
+            -BACKENDS.index(backend or BACKENDS[0]),
+        )
     yield
     items.sort(key=places.__getitem__)
 
