@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .local/venv
 BIN := $(VENV)/bin
 T ?= tests
-PYTEST := $(BIN)/python -m pytest --install -n auto --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --install -n auto --dist loadscope --no-loadscope-reorder
 CLI := $(BIN)/python -m deploy.local.cli
 
 .DEFAULT_GOAL := help

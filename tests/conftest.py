@@ -32,8 +32,14 @@ RINGS = {
     "service": "Flask's test client on real stores (given by itself to what uses a backend)",
     "stack": "real processes, the gateway, a browser (given by itself to tests/stack)",
 }
-#: Fixtures of `tests/stack` that start many processes.
-STACKS = ("checkout", "server")
+#: Fixtures that start many processes, and the modules that share them.
+STACKS = {
+    "checkout": ("test_faults", "test_monitoring", "test_native"),
+    "server": (
+        *("test_client", "test_client_schema", "test_edge", "test_gateway", "test_pages"),
+        *("test_processes", "test_watermelon"),
+    ),
+}
 #: For a test of what SQLite does not have.
 on_servers = pytest.mark.backends("native", "mysql", "cluster")
 #: In CI everything must be had. (There, Hypothesis tries the same examples each time: a change is
@@ -96,30 +102,41 @@ def fitting_backends(config: pytest.Config, item: pytest.Item) -> list[str]:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Iterator[None]:
-    """Give every test its ring, and its group: what runs in one process, one after the other.
-
-    Who uses a whole stack shares it; else a group is a module on one backend. Stacks go first.
-    """
+    """Give every test its ring, and put long ones first."""
     places = {}
     for item in items:
         if not fitting_backends(config, item):
             names = item.get_closest_marker("backends").args
             item.add_marker(pytest.mark.skip(reason=f"is about --backend={' or '.join(names)}"))
         backend = item.callspec.params.get("backend", "") if hasattr(item, "callspec") else ""
-        is_stack = ROOT / "tests/stack" in item.path.parents
         if not any(item.get_closest_marker(ring) for ring in RINGS):
+            is_stack = ROOT / "tests/stack" in item.path.parents
             item.add_marker("stack" if is_stack else "service" if backend else "pure")
         ring = next(ring for ring in RINGS if item.get_closest_marker(ring))
-        stacks = [name for name in STACKS if is_stack and name in item.fixturenames]
-        group = stacks[0] if stacks else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(f"{group} {backend}".strip()))
+        shared = next(
+            (place for place, names in enumerate(STACKS.values()) if item.path.stem in names), 9
+        )
         places[item] = (
-            STACKS.index(group) if stacks else len(STACKS),
+            shared,
             -list(RINGS).index(ring),
             -BACKENDS.index(backend or BACKENDS[0]),
         )
     yield
     items.sort(key=places.__getitem__)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Run a module on one backend in one process, test by test, and with it all that share a stack."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Grouped(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = Path(nodeid.partition("::")[0]).stem
+            group = next((name for name, names in STACKS.items() if module in names), module)
+            backend = re.search(rf"[\[-]({'|'.join(BACKENDS)})[\]-]", nodeid)
+            return f"{group} {backend[1] if backend else ''}"
+
+    return Grouped(config, log)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
