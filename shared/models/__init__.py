@@ -2,6 +2,7 @@
 
 from shared.models.account import LoginFailures, Session, User
 from shared.models.restore import Restore
+from shared.models.revocation import Revocation
 from shared.models.synced import Project, Synced, Task
 
-__all__ = ["LoginFailures", "Project", "Restore", "Session", "Synced", "Task", "User"]
+__all__ = ["LoginFailures", "Project", "Restore", "Revocation", "Session", "Synced", "Task", "User"]
