@@ -30,24 +30,28 @@ def rights() -> dict[str, dict[str, str]]:
             "sessions": "SELECT, INSERT, UPDATE",
             "login_failures": "SELECT, INSERT, UPDATE, DELETE",
             "restores": "SELECT",
+            "revocations": "SELECT, INSERT",
         },
         "users": {
             "users": "SELECT, INSERT, UPDATE, DELETE",
             "sessions": "SELECT, UPDATE",
             "login_failures": "SELECT, INSERT, UPDATE, DELETE",
             "restores": "SELECT",
+            "revocations": "SELECT, INSERT",
             **dict.fromkeys(tables, "SELECT"),
         },
         "sync": {
             "users": ACCOUNT,
             "sessions": SESSION,
             "restores": "SELECT",
+            "revocations": "SELECT",
             **dict.fromkeys(tables, "SELECT, INSERT, UPDATE"),
         },
         "purge": {
             "users": "SELECT (id, last_modified_at, purged_until), UPDATE (last_modified_at, purged_until)",
             "sessions": "SELECT (id, expires_at), DELETE",
             "login_failures": "SELECT (email_hash, first_failed_at), DELETE",
+            "revocations": "SELECT (session_id, until), DELETE",
             **dict.fromkeys(tables, "SELECT, DELETE"),
         },
     }

@@ -72,9 +72,12 @@ def on_exit(_server: Any) -> None:
     shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
 
 
-def post_worker_init(_worker: Any) -> None:
-    """Leave Ctrl-C to the master, which stops its workers.
+def post_worker_init(worker: Any) -> None:
+    """Leave Ctrl-C to the master, which stops its workers; keep the lists of revoked sessions.
 
     A terminal sends it to all of them, and a worker that is told twice at once may lock itself up.
     """
+    from shared.auth.revocations import start_reconciler
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start_reconciler(worker.wsgi)

@@ -41,6 +41,9 @@ def load(service_settings: Callable[[Env], dict[str, Any]]) -> dict[str, Any]:
     """Read all settings; raise one `EnvValidationError` that names every missing or wrong one."""
     env = Env(eager=False)
     settings = {
+        "ACCESS_TOKEN_SECONDS": env.int(
+            "ACCESS_TOKEN_SECONDS", 15 * 60, validate=validate.Range(min=1)
+        ),
         "DATABASE_URL": env.str("DATABASE_URL", validate=check_database_url),
         "JWT_AUDIENCE": env.str("JWT_AUDIENCE", "watermelondb-backend"),
         "JWT_ISSUER": env.str("JWT_ISSUER", "watermelondb-backend"),

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 #: A hanging Redis costs a request this much, once per pause, and nothing in between.
 TIMEOUT_S = 0.25
 PAUSE_S = 1.0
+#: How long replicas may take to have a write that must not be lost: less than `TIMEOUT_S`.
+REPLICAS_MS = 150
 
 
 class Cache:
@@ -32,6 +35,9 @@ class Cache:
     def __init__(self, url: str) -> None:
         self.url = url
         self.paused_until = 0.0
+        #: When the youngest connection was made. Before the first one there is nothing to doubt.
+        self.connected_at = float("-inf")
+        self.has_failed = False
 
     @cached_property
     def redis(self) -> Any:
@@ -44,7 +50,25 @@ class Cache:
             socket_connect_timeout=TIMEOUT_S,
             socket_keepalive=True,
             retry=Retry(NoBackoff(), 0),
+            redis_connect_func=self.on_cluster_connect if is_cluster else self.on_connect,
         )
+
+    def on_connect(self, connection: Any) -> None:
+        """Introduce a new connection to the server, which redis-py leaves to us, and note its time."""
+        connection.on_connect()
+        self.connected_at = time.monotonic()
+
+    def on_cluster_connect(self, _connection: Any) -> None:
+        """Note the time of a new connection; the client of a cluster has introduced it."""
+        self.connected_at = time.monotonic()
+
+    def one_connection(self, key: str) -> AbstractContextManager[Any]:
+        """Return a client with one connection to the server that holds `key`."""
+        client = self.redis
+        if isinstance(client, RedisCluster):
+            client = client.get_redis_connection(client.get_node_from_key(key))
+        held: AbstractContextManager[Any] = client.client()
+        return held
 
     def attempt(self, command: Callable[[Any], Any]) -> Any:
         """What `command` returns, or None when Redis is absent, paused or fails."""
@@ -53,13 +77,18 @@ class Cache:
                 metrics.CACHE_PAUSED.inc()
             return None
         try:
-            return command(self.redis)
+            answer = command(self.redis)
         except (RedisError, RedisClusterException) as error:
             self.paused_until = time.monotonic() + PAUSE_S
             self.drop_connections()
             metrics.CACHE_FAILURES.inc()
-            log.warning("cache_failed", extra={"cause": type(error).__name__})
+            # Once for each outage: it is tried every second.
+            if not self.has_failed:
+                log.warning("cache_failed", extra={"cause": type(error).__name__})
+            self.has_failed = True
             return None
+        self.has_failed = False
+        return answer
 
     def drop_connections(self) -> None:
         """Close what is not in use: it may lead to a server that hangs, loads, or only reads by now.
@@ -75,8 +104,60 @@ def init_app(app: Flask) -> None:
     app.extensions["cache"] = Cache(app.config["REDIS_URL"])
 
 
+def _cache() -> Cache:
+    cache: Cache = current_app.extensions["cache"]
+    return cache
+
+
 def _attempt(command: Callable[[Any], Any]) -> Any:
-    return current_app.extensions["cache"].attempt(command)
+    return _cache().attempt(command)
+
+
+def is_configured() -> bool:
+    """Return whether there is a `REDIS_URL`."""
+    return bool(_cache().url)
+
+
+def is_doubtful(seconds: float) -> bool:
+    """Return whether a connection of this process is younger than `seconds`.
+
+    A server that was restarted, or another one behind the address, is reached by new connections only.
+    It may hold what was true when its snapshot was taken.
+    """
+    return time.monotonic() < _cache().connected_at + seconds
+
+
+def run_script(script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    """Run a Lua script, whose keys share a hash slot; None when Redis does not answer."""
+    return _attempt(lambda redis: redis.register_script(script)(keys, arguments))
+
+
+def run_on_each(script: str, arguments: Mapping[str, Sequence[Any]]) -> list[Any] | None:
+    """Run a Lua script with `arguments` for each key, in one go; None unless all were answered."""
+
+    def run(redis: Any) -> list[Any]:
+        pipeline = redis.pipeline(transaction=False)
+        for key, values in arguments.items():
+            pipeline.execute_command("EVAL", script, 1, key, *values)
+        answers: list[Any] = pipeline.execute()
+        return answers
+
+    answers: list[Any] | None = _attempt(run)
+    return answers
+
+
+def write_for_good(script: str, key: str, arguments: Sequence[Any]) -> bool:
+    """Run a Lua script that writes `key`; return whether each replica that follows has it too."""
+
+    def write(_redis: Any) -> bool:
+        # WAIT is about the writes of its own connection.
+        with _cache().one_connection(key) as node:
+            node.eval(script, 1, key, *arguments)
+            _role, _offset, replicas, *_ = node.role()
+            # All of them, since any may become the master.
+            return not replicas or node.wait(len(replicas), REPLICAS_MS) >= len(replicas)
+
+    return bool(_attempt(write))
 
 
 def get(key: str) -> bytes | None:
@@ -104,6 +185,6 @@ def profile_key(user_id: str) -> str:
 
 def state() -> str:
     """`up`, `down`, or `off` when none is configured."""
-    if not current_app.extensions["cache"].url:
+    if not is_configured():
         return "off"
     return "up" if _attempt(lambda redis: redis.ping()) else "down"

@@ -5,7 +5,7 @@ from alembic import op
 from migrations.types import ID, RECORD_ID
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 release = "0.2.0"

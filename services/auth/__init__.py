@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Flask
 
-from services.auth import config, rotation, routes, signing
+from services.auth import config, routes, sessions, signing
 from shared.accounts import passwords
 from shared.app import create_service
 
@@ -14,7 +14,8 @@ def create_app(**overrides: Any) -> Flask:
     app = create_service("auth", config.load, [routes.public, routes.protected], overrides)
     passwords.init_app(app)
     signing.init_app(app)
-    app.extensions["lifetimes"] = rotation.Lifetimes(
+    app.extensions["lifetimes"] = sessions.Lifetimes(
+        access_ms=app.config["ACCESS_TOKEN_SECONDS"] * 1000,
         refresh_ms=app.config["REFRESH_TOKEN_SECONDS"] * 1000,
         repeat_ms=app.config["REFRESH_REPEAT_SECONDS"] * 1000,
         session_ms=app.config["SESSION_SECONDS"] * 1000,

@@ -12,7 +12,6 @@ POSITIVE = validate.Range(min=1)
 def load(env: Env) -> dict[str, Any]:
     """Read them."""
     return load_passwords(env) | {
-        "ACCESS_TOKEN_SECONDS": env.int("ACCESS_TOKEN_SECONDS", 15 * 60, validate=POSITIVE),
         "JWT_PRIVATE_KEY_FILE": env.path("JWT_PRIVATE_KEY_FILE", validate=readable),
         "REFRESH_REPEAT_SECONDS": env.int("REFRESH_REPEAT_SECONDS", 30, validate=POSITIVE),
         "REFRESH_TOKEN_SECONDS": env.int(

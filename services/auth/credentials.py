@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, update
 
-from services.auth.rotation import Grant, InvalidCredentials, Lifetimes, open_session
+from services.auth.sessions import Grant, InvalidCredentials, Lifetimes, open_session
 from shared.accounts import lockout
 from shared.accounts.passwords import hash_password, is_outdated
 from shared.accounts.users import add_user

@@ -1,18 +1,18 @@
-"""Sessions and their one current refresh token (docs/api.md, "Sessions" and "Rotation")."""
+"""Replacing a refresh token by its successor (docs/api.md, "Rotation")."""
 
 import hashlib
 import logging
-import uuid
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, String, bindparam, insert, select
+from sqlalchemy import select
 
+from services.auth.sessions import Grant, Lifetimes, fingerprint
+from shared.auth.revocations import Ended, announce
 from shared.auth.sessions import end_sessions
 from shared.database.base import db
 from shared.database.transaction import transaction
-from shared.models import Session, User
+from shared.models import Session
 from shared.now import now_ms
 from shared.observability import metrics
 from shared.web.errors import Unauthorized
@@ -24,95 +24,11 @@ log = logging.getLogger("audit")
 MAX_EARLIER = 32
 
 
-class InvalidCredentials(Unauthorized):
-    """Unknown e-mail or wrong password: which of them is not said."""
-
-    code = "invalid_credentials"
-    detail = "E-mail or password is wrong."
-
-
 class TokenReused(Unauthorized):
     """A replaced token came again: somebody has a copy, so the session has ended."""
 
     code = "token_reused"
     detail = "This refresh token was already used. The session has ended; log in again."
-
-
-@dataclass(frozen=True)
-class Lifetimes:
-    """How long a refresh token lives unused, how long its predecessor is answered, and how long a
-    session lives at most."""
-
-    refresh_ms: int
-    repeat_ms: int
-    session_ms: int
-
-    def expiry(self, now: int, began: int) -> int:
-        """When a refresh token made `now` expires, in a session that `began` some time ago."""
-        return min(now + self.refresh_ms, began + self.session_ms)
-
-
-@dataclass(frozen=True)
-class Grant:
-    """All that the text of a refresh token depends on. Times in milliseconds."""
-
-    user_id: str
-    session_id: str
-    refresh_jti: str
-    issued_at: int
-    expires_at: int
-    #: Whether the token was given out before.
-    is_repeat: bool = False
-
-
-#: Built once, since every login runs it.
-OPEN_SESSION = insert(Session).from_select(
-    (
-        "id",
-        "user_id",
-        "device_name",
-        "refresh_hash",
-        "created_at",
-        "last_used_at",
-        "expires_at",
-        "began_at_tick",
-    ),
-    select(
-        bindparam("session_id", type_=String),
-        User.id,
-        bindparam("device_name", type_=String),
-        bindparam("refresh_hash", type_=String),
-        bindparam("now", type_=BigInteger),
-        bindparam("now", type_=BigInteger),
-        bindparam("expires_at", type_=BigInteger),
-        # An INSERT reads what is committed now, and waits for a push that is under way.
-        User.last_modified_at,
-    ).where(User.id == bindparam("user"), User.password == bindparam("hash"), User.is_active),
-)
-
-
-def open_session(
-    user_id: str, password: str, device_name: str | None, lifetimes: Lifetimes
-) -> Grant:
-    """Begin a session of an active account whose hash is still `password`.
-
-    Within the caller's transaction. Raises `InvalidCredentials` when that is no longer so.
-    """
-    now = now_ms()
-    expires_at = lifetimes.expiry(now, began=now)
-    grant = Grant(user_id, str(uuid.uuid4()), uuid.uuid4().hex, now, expires_at)
-    values = {
-        "session_id": grant.session_id,
-        "device_name": device_name,
-        "refresh_hash": fingerprint(grant.refresh_jti),
-        "now": now,
-        "expires_at": expires_at,
-        "user": user_id,
-        "hash": password,
-    }
-    if not db.session.connection().execute(OPEN_SESSION, values).rowcount:
-        raise InvalidCredentials
-    return grant
 
 
 def rotate(user_id: str, session_id: str, jti: str, lifetimes: Lifetimes) -> Grant:
@@ -123,8 +39,9 @@ def rotate(user_id: str, session_id: str, jti: str, lifetimes: Lifetimes) -> Gra
     killed before it could save it). Any other use of a replaced token ends the session. Raises
     `TokenReused`, or `Unauthorized` when there is no such session any more.
     """
-    grant, reused = _rotate(user_id, session_id, jti, lifetimes)
-    if reused:
+    grant, ended = _rotate(user_id, session_id, jti, lifetimes)
+    if ended:
+        announce(user_id, ended)
         metrics.REFRESHES.labels("reused").inc()
         log.warning("refresh_reused", extra={"user_id": user_id, "session_id": session_id})
         # Only now, since the exception would have rolled the end of the session back.
@@ -139,7 +56,7 @@ def rotate(user_id: str, session_id: str, jti: str, lifetimes: Lifetimes) -> Gra
 @transaction
 def _rotate(
     user_id: str, session_id: str, jti: str, lifetimes: Lifetimes
-) -> tuple[Grant | None, bool]:
+) -> tuple[Grant | None, list[Ended]]:
     # The row lock makes one of many parallel calls replace the token; the others find it replaced.
     session = db.session.scalar(
         select(Session)
@@ -148,16 +65,17 @@ def _rotate(
     )
     now = now_ms()
     if session is None or session.revoked_at is not None or session.expires_at <= now:
-        return None, False
+        return None, []
     presented = fingerprint(jti)
     is_repeat = presented != session.refresh_hash
     if not is_repeat:
         _replace(session, presented, successor(jti), now, lifetimes)
     given_out = _successor_times(session, presented, now, lifetimes.repeat_ms)
     if given_out is None:
-        end_sessions(user_id, session_id)
-        return None, True
-    return Grant(user_id, session_id, successor(jti), *given_out, is_repeat), False
+        return None, end_sessions(user_id, session_id)
+    access_until = now + lifetimes.access_ms
+    session.access_until = max(session.access_until or 0, access_until)
+    return Grant(user_id, session_id, successor(jti), *given_out, access_until, is_repeat), []
 
 
 def _replace(
@@ -192,11 +110,6 @@ def _earlier(session: Session, now: int, repeat_ms: int) -> dict[str, Any]:
     earlier = orjson.loads(session.earlier or "{}")
     # Either way: what a clock that was ahead has noted must not be repeatable for as long.
     return {hash_: times for hash_, times in earlier.items() if abs(now - times[0]) <= repeat_ms}
-
-
-def fingerprint(jti: str) -> str:
-    """What the table holds of a refresh token."""
-    return hashlib.sha256(jti.encode()).hexdigest()
 
 
 def successor(jti: str) -> str:

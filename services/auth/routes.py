@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint, current_app, g, request
 
-from services.auth import credentials, devices, rotation, schemas, signing
+from services.auth import credentials, rotation, schemas, sessions, signing
 from shared.accounts.lockout import TooManyAttempts
 from shared.accounts.users import EmailTaken
 from shared.auth import tokens
@@ -63,28 +63,28 @@ def refresh(body: Fields) -> Fields:
 def logout(body: Fields) -> None:
     """End the session of an access or refresh token, even of one that has expired."""
     claims = tokens.verify(presented_token(body), ("access", "refresh"), allow_expired=True)
-    devices.log_out(claims["sub"], claims["sid"])
+    sessions.log_out(claims["sub"], claims["sid"])
 
 
 @protected.post("/logout-all")
 @call()
 def logout_all() -> None:
     """End every session of the account."""
-    devices.log_out_everywhere(g.caller)
+    sessions.log_out_everywhere(g.caller)
 
 
 @protected.get("/sessions")
 @call(answers=schemas.SessionsSchema)
 def list_sessions() -> Fields:
     """The account's sessions, one for each device login."""
-    return {"sessions": devices.list_sessions(g.caller)}
+    return {"sessions": sessions.list_sessions(g.caller)}
 
 
 @protected.delete("/sessions/<id:session_id>")
 @call(errors=(NotFound,))
 def end_session(session_id: str) -> None:
     """End one session of the account."""
-    devices.end_session(g.caller, session_id)
+    sessions.end_session(g.caller, session_id)
 
 
 @public.get("/jwks.json")
@@ -94,9 +94,9 @@ def jwks() -> Fields:
     return {"keys": tokens.public_jwks()}
 
 
-def lifetimes() -> rotation.Lifetimes:
+def lifetimes() -> sessions.Lifetimes:
     """The lifetimes that this instance was configured with."""
-    configured: rotation.Lifetimes = current_app.extensions["lifetimes"]
+    configured: sessions.Lifetimes = current_app.extensions["lifetimes"]
     return configured
 
 

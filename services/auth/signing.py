@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from flask import Flask, current_app
 
-from services.auth.rotation import Grant
+from services.auth.sessions import Grant
 from shared.auth.tokens import ALGORITHM, jwk
 from shared.now import now_ms
 
@@ -26,21 +26,22 @@ def init_app(app: Flask) -> None:
 
 
 def mint_pair(grant: Grant) -> dict[str, Any]:
-    """A new access token, and the refresh token of `grant`: the same text for the same grant.
+    """Return a new access token, and the refresh token of `grant`: the same text for the same grant.
 
     The same text, because Ed25519 signatures are deterministic and every claim comes from the
     grant: so a repeated refresh is answered alike though no token is stored.
     """
-    seconds = current_app.config["ACCESS_TOKEN_SECONDS"]
     now = now_ms() // 1000
+    # Not beyond its session's end.
+    expires = min(grant.access_until, grant.expires_at) // 1000
     issued = grant.issued_at // 1000
     return {
-        "access_token": _mint(grant, "access", uuid.uuid4().hex, now, now + seconds),
+        "access_token": _mint(grant, "access", uuid.uuid4().hex, now, expires),
         "refresh_token": _mint(
             grant, "refresh", grant.refresh_jti, issued, grant.expires_at // 1000
         ),
         "token_type": "Bearer",
-        "expires_in": seconds,
+        "expires_in": max(expires - now, 0),
     }
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, exists, func, select, update
 
 from shared.database.base import db
-from shared.models import Restore, User
+from shared.models import Restore, Session, User
 from shared.now import now_ms
 from shared.web.errors import Unauthorized
 
@@ -17,6 +17,11 @@ READ = select(
     select(func.min(Restore.lost_after))
     .where(Restore.has_lost(bindparam("since")))
     .scalar_subquery(),
+    exists().where(Restore.has_lost(User.last_modified_at)),
+    func.coalesce(
+        select(Session.began_at_tick).where(Session.id == bindparam("session")).scalar_subquery(),
+        0,
+    ),
 ).where(User.id == bindparam("user"))
 MOVE = update(User).where(User.id == bindparam("user")).values(last_modified_at=bindparam("tick"))
 
@@ -30,14 +35,19 @@ class Reading:
     purged_until: int
     #: The earliest backup whose restore lost the tick that was asked for; None: it was not lost.
     lost_after: int | None
+    #: Whether a restore lost the tick at which the clock stands.
+    is_lost: bool
+    #: The clock when the session began, 0 where that is not known.
+    began_at: int
 
 
-def read(connection: Connection, user_id: str, since: int) -> Reading:
+def read(connection: Connection, user_id: str, session_id: str, since: int) -> Reading:
     """Read the clock in the snapshot of `connection`, and whether `since` was lost by a restore.
 
     Raises `Unauthorized` for an account that is gone.
     """
-    row = connection.execute(READ, {"user": user_id, "since": since}).one_or_none()
+    values = {"user": user_id, "session": session_id, "since": since}
+    row = connection.execute(READ, values).one_or_none()
     if row is None:
         raise Unauthorized
     return Reading(*row)

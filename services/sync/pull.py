@@ -9,7 +9,8 @@ from sqlalchemy import Connection, and_, or_, select
 from services.sync import clock
 from services.sync.clock import Reading
 from services.sync.cursor import Cursor, InvalidCursor, write
-from services.sync.selection import Mode, PullRequest, Scope, scope, select_rows
+from services.sync.selection import Mode, PullRequest, Scope, Selection, scope, select_rows
+from shared.auth.revocations import raise_clock
 from shared.database.base import db
 from shared.database.json_rows import encode_rows
 from shared.models.tables import SyncedTable, synced_tables
@@ -39,9 +40,13 @@ def _pieces(pull: PullRequest) -> Iterator[bytes]:
     # A connection of its own: the answer outlives the request's session.
     with db.engine.connect() as connection, connection.begin():
         reading = _read(connection, pull)
+        if _has_nothing(pull, reading):
+            metrics.PULLS.labels("nothing").inc()
+            yield orjson.dumps(_nothing(pull.last_pulled_at))
+            return
         scope_ = _scope(pull, reading)
         metrics.PULLS.labels(scope_.mode).inc()
-        yield from _encode(connection, pull, scope_, reading.present)
+        yield from _encode(connection, pull, scope_, reading)
 
 
 def pull_page(pull: PullRequest, limit: int, cursor: Cursor | None) -> dict[str, Any]:
@@ -58,6 +63,9 @@ def pull_page(pull: PullRequest, limit: int, cursor: Cursor | None) -> dict[str,
         return _nothing(pull.last_pulled_at)
     with db.engine.connect() as connection, connection.begin():
         reading = _read(connection, pull)
+        if cursor is None and _has_nothing(pull, reading):
+            metrics.PULLS.labels("nothing").inc()
+            return _nothing(pull.last_pulled_at)
         if cursor is None:
             timestamp, scope_ = reading.present, _scope(pull, reading)
             metrics.PULLS.labels(scope_.mode).inc()
@@ -74,7 +82,8 @@ def pull_page(pull: PullRequest, limit: int, cursor: Cursor | None) -> dict[str,
                 continue
             last = after.id if after else ""
             after = None
-            rows = _page(connection, pull, table, scope_, timestamp, last, left)
+            selected = select_rows(pull, table, scope_, reading.began_at)
+            rows = _page(connection, pull, table, selected, timestamp, last, left)
             for bucket, record in rows[:left]:
                 answer["changes"][table.name][bucket].append(record)
                 metrics.RECORDS.labels("pulled", bucket).inc()
@@ -86,9 +95,13 @@ def pull_page(pull: PullRequest, limit: int, cursor: Cursor | None) -> dict[str,
 
 
 def _is_up_to_date(pull: PullRequest) -> bool:
-    """Whether nothing has changed. The clock came with the caller, so this costs no statement."""
-    caller = pull.caller
-    is_present = caller.clock == pull.last_pulled_at and not caller.clock_is_lost
+    """Return whether nothing has changed. The clock came with the caller, without a statement of ours."""
+    return pull.caller.clock == pull.last_pulled_at and pull.migration is None
+
+
+def _has_nothing(pull: PullRequest, reading: Reading) -> bool:
+    """Return the same by the clock that was read."""
+    is_present = reading.present == pull.last_pulled_at and not reading.is_lost
     return is_present and pull.migration is None
 
 
@@ -101,7 +114,11 @@ def _nothing(timestamp: int) -> dict[str, Any]:
 
 
 def _read(connection: Connection, pull: PullRequest) -> Reading:
-    return clock.read(connection, pull.caller.user_id, pull.last_pulled_at)
+    caller = pull.caller
+    reading = clock.read(connection, caller.user_id, caller.session_id, pull.last_pulled_at)
+    if caller.clock != reading.present and not reading.is_lost:
+        raise_clock(caller.user_id, reading.present)
+    return reading
 
 
 def _scope(pull: PullRequest, reading: Reading) -> Scope:
@@ -110,14 +127,14 @@ def _scope(pull: PullRequest, reading: Reading) -> Scope:
 
 
 def _encode(
-    connection: Connection, pull: PullRequest, scope_: Scope, timestamp: int
+    connection: Connection, pull: PullRequest, scope_: Scope, reading: Reading
 ) -> Iterator[bytes]:
     """The JSON of a whole answer."""
     before = b'{"changes":{'
     for table in synced_tables():
         yield before + orjson.dumps(table.name) + b":{"
         before = b"},"
-        selected = select_rows(pull, table, scope_).buckets(table)
+        selected = select_rows(pull, table, scope_, reading.began_at).buckets(table)
         for bucket in BUCKETS:
             yield (b"" if bucket == BUCKETS[0] else b",") + orjson.dumps(bucket) + b":["
             condition = selected.get(bucket)
@@ -127,7 +144,7 @@ def _encode(
                 count = metrics.RECORDS.labels("pulled", bucket).inc
                 yield from encode_rows(connection, wanted, count)
             yield b"]"
-    yield b'}},"timestamp":%d' % timestamp
+    yield b'}},"timestamp":%d' % reading.present
     yield b',"experimentalStrategy":"replacement"}' if scope_.mode is Mode.REPLACEMENT else b"}"
 
 
@@ -135,14 +152,13 @@ def _page(
     connection: Connection,
     pull: PullRequest,
     table: SyncedTable,
-    scope_: Scope,
+    selected: Selection,
     timestamp: int,
     after: str,
     limit: int,
 ) -> list[tuple[str, Any]]:
     """Up to `limit` rows after the id `after`, and one more if there is one: (bucket, record or id)."""
     c = table.sql.c
-    selected = select_rows(pull, table, scope_)
     # What came into being after the first page is left to the next pull: sent now, it would come
     # a second time as `created`.
     began = c.created_at_ms <= timestamp

@@ -13,7 +13,7 @@ from shared.database import errors
 from shared.database.base import db
 from shared.database.bulk import affected
 from shared.database.transaction import transaction
-from shared.models import LoginFailures, Session, User
+from shared.models import LoginFailures, Revocation, Session, User
 from shared.models.tables import SyncedTable, synced_tables
 from shared.now import DAY_MS, now_ms
 from shared.web.errors import Unauthorized
@@ -39,6 +39,7 @@ def purge(tombstone_days: int) -> dict[str, int]:
     purged["login_failures"] = _purge_rows(
         LoginFailures.email_hash, LoginFailures.first_failed_at < now - DAY_MS
     )
+    purged["revocations"] = _purge_rows(Revocation.session_id, Revocation.until < now - DAY_MS)
     log.info("purged", extra={"rows": purged})
     return purged
 

@@ -11,6 +11,7 @@ from services.sync.plan import Decisions, Entry, Push, decide
 from services.sync.relations import Touched, settle
 from services.sync.rows import Stamp
 from services.sync.schemas import OPERATIONS, Changes
+from shared.auth.revocations import raise_clock
 from shared.database.bulk import CHUNK
 from shared.database.transaction import transaction
 from shared.models.tables import SyncedTable, synced_tables
@@ -67,6 +68,7 @@ def push_changes(
     stored are repaired. Raises `SyncConflict` when `conflicts` is `reject` and there are any.
     """
     pushed = _push(user_id, session_id, changes, last_pulled_at, conflicts == "reject")
+    raise_clock(user_id, pushed.timestamp)
     _count(changes, pushed)
     return pushed
 

@@ -92,14 +92,14 @@ def scope(since: int, present: int, purged_until: int, lost_after: int | None) -
     return Scope(Mode.CHANGES, since)
 
 
-def select_rows(pull: PullRequest, table: SyncedTable, scope: Scope) -> Selection:
-    """Return what of `table` the device is sent."""
+def select_rows(pull: PullRequest, table: SyncedTable, scope: Scope, began_at: int) -> Selection:
+    """Return what of `table` the device is sent, whose session began at the tick `began_at`."""
     c: Any = table.sql.c
     mode, since = scope.mode, pull.last_pulled_at
     # What its own session made the device has already, and what was there at login it may have from
     # the session before; `created` would bring back what the user has deleted there meanwhile.
     fresh: ColumnElement[bool] = and_(
-        c.created_at_ms > max(since, pull.caller.began_at_tick),
+        c.created_at_ms > max(since, began_at),
         c.created_by != pull.caller.session_id,
     )
     live = ALL if mode is not Mode.CHANGES else c.updated_at_ms > since

@@ -9,7 +9,8 @@ from shared import redis
 from shared.accounts import lockout
 from shared.accounts.passwords import hash_password
 from shared.accounts.users import LastAdmin, is_last_admin, touch, write_email
-from shared.auth.sessions import Caller, end_sessions, find_caller
+from shared.auth.revocations import Ended, announce, drop_clock
+from shared.auth.sessions import Caller, completed, end_sessions, find_caller
 from shared.database.base import db
 from shared.database.transaction import transaction
 from shared.models import User
@@ -34,7 +35,8 @@ def read_profile(caller: Caller) -> bytes:
 
     The copy in Redis begins with its version, and is used while that is the database's.
     """
-    key, version = redis.profile_key(caller.user_id), b"%d " % caller.profile_version
+    caller = completed(caller)
+    key, version = redis.profile_key(caller.user_id), f"{caller.profile_version} ".encode()
     copy = redis.get(key)
     if copy and copy.startswith(version):
         return copy.removeprefix(version)
@@ -77,16 +79,18 @@ def change_password(caller: Caller, current_password: str, new_password: str) ->
     user = _read(caller)
     _confirm(caller, user, current_password)
     ended = _set_password(caller, user.password, hash_password(new_password))
+    announce(user.id, ended)
     redis.drop(redis.profile_key(user.id))
-    log.info("password_changed", extra={"sessions": ended})
+    log.info("password_changed", extra={"sessions": len(ended)})
 
 
 def delete_account(caller: Caller, password: str) -> None:
     """Delete the account with all its data. Raises `WrongPassword`, `TooManyAttempts`, `LastAdmin`."""
     user = _read(caller)
     _confirm(caller, user, password)
-    _delete(caller, user.password)
+    announce(user.id, _delete(caller, user.password))
     redis.drop(redis.profile_key(user.id))
+    drop_clock(user.id)
     log.info("account_deleted")
 
 
@@ -130,7 +134,7 @@ def _change(caller: Caller, verified: str | None, changes: dict[str, Any]) -> Us
 
 
 @transaction
-def _set_password(caller: Caller, verified: str, hashed: str) -> int:
+def _set_password(caller: Caller, verified: str, hashed: str) -> list[Ended]:
     user = _lock(caller, verified)
     user.password = hashed
     touch(user)
@@ -138,8 +142,11 @@ def _set_password(caller: Caller, verified: str, hashed: str) -> int:
 
 
 @transaction
-def _delete(caller: Caller, verified: str) -> None:
+def _delete(caller: Caller, verified: str) -> list[Ended]:
     user = _lock(caller, verified)
     if is_last_admin(user):
         raise LastAdmin
+    # Before they go with the account.
+    ended = end_sessions(user.id)
     db.session.delete(user)
+    return ended

@@ -8,6 +8,7 @@ from sqlalchemy import func, or_, select
 from shared import redis
 from shared.accounts.passwords import hash_password
 from shared.accounts.users import LastAdmin, add_user, is_last_admin, touch, write_email
+from shared.auth.revocations import Ended, announce, drop_clock
 from shared.auth.sessions import end_sessions
 from shared.database.base import db
 from shared.database.transaction import transaction
@@ -63,14 +64,15 @@ def change_user(user_id: str, changes: dict[str, Any]) -> User:
 
     Raises `NotFound`, `EmailTaken`, `LastAdmin`.
     """
-    user = _change(user_id, changes)
+    user, ended = _change(user_id, changes)
+    announce(user_id, ended)
     redis.drop(redis.profile_key(user_id))
     log.info("account_changed_by_admin", extra={"target_id": user_id, "fields": sorted(changes)})
     return user
 
 
 @transaction
-def _change(user_id: str, changes: dict[str, Any]) -> User:
+def _change(user_id: str, changes: dict[str, Any]) -> tuple[User, list[Ended]]:
     user = _lock(user_id)
     demoted = changes.get("role", "admin") != "admin" or not changes.get("is_active", True)
     if demoted and is_last_admin(user):
@@ -80,24 +82,26 @@ def _change(user_id: str, changes: dict[str, Any]) -> User:
     if db.session.is_modified(user):
         touch(user)
     write_email()
-    if not user.is_active:
-        end_sessions(user_id)
-    return user
+    return user, [] if user.is_active else end_sessions(user_id)
 
 
 def delete_user(user_id: str) -> None:
     """Delete an account with all its data. Raises `NotFound`, `LastAdmin`."""
-    _delete(user_id)
+    announce(user_id, _delete(user_id))
     redis.drop(redis.profile_key(user_id))
+    drop_clock(user_id)
     log.info("account_deleted_by_admin", extra={"target_id": user_id})
 
 
 @transaction
-def _delete(user_id: str) -> None:
+def _delete(user_id: str) -> list[Ended]:
     user = _lock(user_id)
     if is_last_admin(user):
         raise LastAdmin
+    # Before they go with the account.
+    ended = end_sessions(user_id)
     db.session.delete(user)
+    return ended
 
 
 def _lock(user_id: str) -> User:

@@ -10,6 +10,7 @@ from services.users.export import export_account
 from shared.accounts.lockout import TooManyAttempts
 from shared.accounts.users import EmailTaken, LastAdmin
 from shared.auth.guard import require_access_token
+from shared.auth.sessions import completed
 from shared.models import User
 from shared.web.calls import call
 from shared.web.errors import Forbidden, NotFound
@@ -27,7 +28,7 @@ admin.before_request(require_access_token)
 @admin.before_request
 def require_admin() -> None:
     """Everybody else is told so."""
-    if g.caller.role != "admin":
+    if completed(g.caller).role != "admin":
         raise Forbidden
 
 

@@ -1,21 +1,24 @@
-"""Who is calling: the access token of a request becomes `g.caller`, or the answer is 401."""
+"""Who is calling: the access token of a request becomes `g.caller`, or the answer is 401.
+
+flask-jwt-extended runs the check; what it asks for at each step is below, in its order.
+"""
 
 import re
+from typing import Any
 
-from flask import Flask, g, request
+from flask import Flask, Response, g, request
+from flask_jwt_extended import get_current_user, verify_jwt_in_request
 
-from shared.auth import sessions, tokens
+from shared.auth import revocations, sessions, tokens
+from shared.auth.sessions import Caller
 from shared.web import bounds
-from shared.web.errors import Unauthorized
+from shared.web.errors import Unauthorized, to_response
+
+Claims = dict[str, Any]
 
 #: One spelling of each token, since limits go by it: one blank, no padding, nothing behind it. A
 #: signature's last character stands for two bits, so that only four of them are canonical.
 BEARER = re.compile(r"(?i:bearer) ([\w-]+\.[\w-]+\.[\w-]{85}[AQgw])", re.ASCII)
-
-
-def init_app(app: Flask) -> None:
-    """Load the public keys."""
-    tokens.init_app(app)
 
 
 def bearer_token() -> str | None:
@@ -27,10 +30,43 @@ def bearer_token() -> str | None:
 def require_access_token() -> None:
     """Guard of a blueprint: set `g.caller`. Raises `Unauthorized` and `RateLimited`."""
     token = bearer_token()
-    if token is None:
+    if token is None or request.method == "OPTIONS":
+        # The extension takes other spellings too, and lets OPTIONS pass without any token.
         raise Unauthorized
-    claims = tokens.verify_access(token)
-    bounds.hold_place_of(claims["sub"])
-    g.caller = sessions.find_caller(claims["sub"], claims["sid"])
-    if g.caller is None:
-        raise Unauthorized("The session of this token has ended.")
+    # It knows the scheme by one case.
+    request.environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    verify_jwt_in_request()
+    g.caller = get_current_user()
+
+
+def init_app(app: Flask) -> None:
+    """Load the public keys, and tell flask-jwt-extended what a revoked token, a user and an error are."""
+    manager = tokens.init_app(app)
+
+    @manager.token_in_blocklist_loader
+    def is_revoked(_header: Claims, claims: Claims) -> bool:
+        # Here it is first known who calls, and nothing was asked of Redis or the database yet.
+        bounds.hold_place_of(claims["sub"])
+        g.session_in_redis = answer = revocations.check(claims)
+        return answer is not None and answer.is_revoked
+
+    @manager.user_lookup_loader
+    def find_caller(_header: Claims, claims: Claims) -> Caller | None:
+        answer = g.session_in_redis
+        if answer is None:
+            return sessions.find_caller(claims["sub"], claims["sid"])
+        return Caller(claims["sub"], claims["sid"], answer.clock)
+
+    @manager.revoked_token_loader
+    @manager.user_lookup_error_loader
+    def has_ended(_header: Claims, _claims: Claims) -> Response:
+        return to_response(Unauthorized("The session of this token has ended."))
+
+    @manager.expired_token_loader
+    def is_expired(_header: Claims, claims: Claims) -> Response:
+        return to_response(tokens.expired(claims))
+
+    @manager.invalid_token_loader
+    @manager.unauthorized_loader
+    def is_invalid(_why: str) -> Response:
+        return to_response(Unauthorized())

@@ -1,8 +1,8 @@
 """Which sessions were revoked: a list in Redis that can be trusted, and the table behind it.
 
-A list that may be incomplete is worse than none, so Redis is believed only while the list's *lease*
-runs (docs/design.md, "Redis"). The reconciler prolongs the lease after it has copied from the table what
-was revoked; whoever revokes writes the list too. Where Redis cannot answer, the database decides.
+A list that may be incomplete is worse than none. So Redis is believed only while the list's *lease* runs,
+and whoever revokes answers only when no lease can run on a list without the revocation. The database
+decides whenever Redis cannot. docs/design.md, "What Redis does", has the reasoning step by step.
 """
 
 import logging
@@ -10,74 +10,103 @@ import threading
 import time
 import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask, current_app
-from sqlalchemy import ColumnElement, Row, func, insert, select
+from sqlalchemy import BigInteger, ColumnElement, Row, cast, func, insert, select, type_coerce
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from shared import cache
-from shared.db import db
-from shared.models import Revocation
+from shared import redis
+from shared.database.base import db
+from shared.database.engines import STATEMENT_S, TRANSACTION_S
+from shared.models import Restore, Revocation
+from shared.now import now_ms
+from shared.observability import metrics
 
 log = logging.getLogger(__name__)
 
 SHARDS = 64
+ROUND_S = 1.0
 #: How long a list may be believed after the beginning of the round that copied the table to it.
 LEASE_MS = 3000
-#: A lease from before a commit has run out after this, even on a machine whose clock is a bit slow.
+#: A lease from before a commit has run out after this, with half a second for clocks that run apart.
 LEASE_OVER_S = 3.5
-#: How far a round reads back: a transaction commits at most this long after it took its time.
-OVERLAP_MS = 60_000
-ROUND_S = 1.0
+#: Between two attempts to write a revocation.
+AGAIN_S = 0.25
+#: A process leads until another may; less than a lease, so that lists stay leased when it ends.
+LEADS_MS = 2000
+#: How long a reconciler's mark in a list says that the list has lost nothing since.
+MARK_MS = 10_000
+#: How far a round reads back. A revocation is noted before its transaction commits, by so much at most;
+#: and a server may come back with a list as old as two rounds, each as long as a mark.
+OVERLAP_MS = (TRANSACTION_S + STATEMENT_S) * 1000 + 3 * MARK_MS
 CLOCK_MS = 60_000
-#: How long a replica may take to have a revocation.
-REPLICA_MS = 150
-#: What a token may live longer than it should, on machines whose clocks differ.
-MARGIN_MS = 60_000
+#: What the clocks of the machines may differ by. Where they do more, the database decides.
+SKEW_MS = 60_000
+#: How long a revocation is kept beyond the last access token: twice that skew, and the tokens' leeway.
+MARGIN_MS = 3 * SKEW_MS
+#: A list that nobody tends goes.
+LIST_MS = 24 * 60 * 60 * 1000
 
+#: Every time in Redis is Redis's own, since it is Redis that forgets.
 NOW = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
-#: KEYS: list, clock. ARGV: session. -1: the list cannot be believed; 0: revoked; 1: alive, and the clock.
+#: KEYS: list, clock. ARGV: session, longest lease. -1: the list cannot be believed; 0: revoked; 1: alive,
+#: with Redis's time, when the last restore was made, and the user's clock. A lease that runs longer than
+#: any is one from before Redis's clock was set back.
 CHECK = (
     NOW
     + """
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) then return {0} end
-local lease = redis.call('ZSCORE', KEYS[1], 'lease')
-if not lease or tonumber(lease) <= now then return {-1} end
-return {1, redis.call('GET', KEYS[2])}
+local lease = tonumber(redis.call('ZSCORE', KEYS[1], 'lease') or 0)
+if lease <= now or lease > now + ARGV[2] then return {-1} end
+return {1, now, redis.call('ZSCORE', KEYS[1], 'restored') or 0, redis.call('GET', KEYS[2])}
 """
 )
 
-#: KEYS: list. ARGV: how long the entries are needed, and the sessions. By Redis's own time, since it is
-#: Redis that forgets them.
+#: KEYS: list. ARGV: life of the list, then for how long and which session.
 REVOKE = (
     NOW
     + """
-for i = 2, #ARGV do redis.call('ZADD', KEYS[1], 'GT', now + ARGV[1], ARGV[i]) end
-redis.call('PEXPIRE', KEYS[1], 86400000)
+for i = 2, #ARGV, 2 do redis.call('ZADD', KEYS[1], 'GT', now + ARGV[i], ARGV[i + 1]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return 1
 """
 )
 
-#: KEYS: list, whose node is asked for its time.
-TIME = NOW + "return now"
+#: KEYS: list. ARGV: life of the list, mark, its life. Redis's time, and whether the mark was there: then
+#: nothing is lost of what its owner has filled in.
+BEGIN = (
+    NOW
+    + """
+local mark = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[2]) or 0)
+redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return {now, mark > now and 1 or 0}
+"""
+)
 
-#: KEYS: list. ARGV: end of the lease, whether the entries are all there are, until and session for each.
-#: What was read since the last round goes only into a list that is still whole.
+#: KEYS: list. ARGV: mark, its life, end of the lease, longest lease, when the last restore was made, then
+#: for how long and which session. Only for a list that is still the one in which the round began. The
+#: lease is only ever raised, but for one from before Redis's clock was set back.
 FILL = (
     NOW
     + """
-local lease = redis.call('ZSCORE', KEYS[1], 'lease')
-if ARGV[2] == '0' and not (lease and tonumber(lease) > now) then return 0 end
-for i = 3, #ARGV, 2 do redis.call('ZADD', KEYS[1], 'GT', ARGV[i], ARGV[i + 1]) end
-redis.call('ZADD', KEYS[1], 'GT', ARGV[1], 'lease')
+local mark = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0)
+if mark <= now then return 0 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-redis.call('PEXPIRE', KEYS[1], 86400000)
+for i = 6, #ARGV, 2 do redis.call('ZADD', KEYS[1], 'GT', now + ARGV[i], ARGV[i + 1]) end
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1], ARGV[5], 'restored')
+local lease = tonumber(redis.call('ZSCORE', KEYS[1], 'lease') or 0)
+if lease < tonumber(ARGV[3]) or lease > now + ARGV[4] then
+  redis.call('ZADD', KEYS[1], ARGV[3], 'lease')
+end
 return 1
 """
 )
@@ -88,6 +117,7 @@ local known = redis.call('GET', KEYS[1])
 if not known or tonumber(known) < tonumber(ARGV[1]) then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end
+return 1
 """
 
 #: KEYS: leader. ARGV: who asks, for how long. Whether it leads.
@@ -107,6 +137,14 @@ class Answer:
     clock: int | None = None
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A session that was revoked, and for how many milliseconds from then it has to be remembered."""
+
+    session_id: str
+    for_ms: int
+
+
 def shard(user_id: str) -> int:
     """Return the number of the list that holds the revoked sessions of a user."""
     return zlib.crc32(user_id.encode()) % SHARDS
@@ -122,89 +160,142 @@ def clock_key(user_id: str) -> str:
     return f"clock:{{{shard(user_id)}}}:{user_id}"
 
 
-def _run(script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-    return cache.attempt(lambda redis: redis.register_script(script)(keys, arguments))
+def check(claims: Mapping[str, Any]) -> Answer | None:
+    """Ask Redis, in one round trip, whether the session of an access token was revoked.
+
+    None: the database must decide.
+    """
+    if not redis.is_configured():
+        return None
+    answer, outcome = _check(claims)
+    metrics.REVOCATION_CHECKS.labels(outcome).inc()
+    return answer
 
 
-def check(user_id: str, session_id: str) -> Answer | None:
-    """Ask Redis, in one round trip, whether a session was revoked. None: the database must decide."""
-    if not cache.is_configured():
-        return None
-    found = _run(CHECK, [list_key(shard(user_id)), clock_key(user_id)], [session_id])
-    if found is None or found[0] == -1 or (found[0] == 1 and cache.is_doubtful(LEASE_MS / 1000)):
-        return None
+def _check(claims: Mapping[str, Any]) -> tuple[Answer | None, str]:
+    user_id: str = claims["sub"]
+    keys = [list_key(shard(user_id)), clock_key(user_id)]
+    found = redis.run_script(CHECK, keys, [claims["sid"], LEASE_MS])
+    if found is None:
+        return None, "no_redis"
     if found[0] == 0:
-        return Answer(is_revoked=True)
-    return Answer(is_revoked=False, clock=int(found[1]) if found[1] else None)
+        return Answer(is_revoked=True), "revoked"
+    if found[0] < 0:
+        return None, "no_lease"
+    if redis.is_doubtful(LEASE_OVER_S):
+        return None, "new_connection"
+    _, redis_now, restored, clock = found
+    now = now_ms()
+    if (
+        abs(now - int(redis_now)) > SKEW_MS
+        # Minted when a clock was ahead: it may outlive what is remembered of its session.
+        or claims["exp"] * 1000 > now + access_life_ms() + MARGIN_MS
+        # A restore has lost which sessions there were, and which of them were revoked.
+        or claims["iat"] * 1000 <= int(float(restored)) + SKEW_MS
+    ):
+        return None, "odd_time"
+    return Answer(is_revoked=False, clock=int(clock) if clock else None), "alive"
 
 
 def raise_clock(user_id: str, tick: int) -> None:
-    """Let Redis know of a clock that the database holds. A failure delays a change by a minute."""
-    _run(RAISE, [clock_key(user_id)], [tick, CLOCK_MS])
+    """Let Redis know of a clock that the database holds. A failure may delay a change by a minute."""
+    if redis.is_configured():
+        redis.run_script(RAISE, [clock_key(user_id)], [tick, CLOCK_MS])
 
 
-def record(user_id: str, session_ids: Sequence[str]) -> None:
+def drop_clock(user_id: str) -> None:
+    """Forget the clock of an account that is gone."""
+    redis.drop(clock_key(user_id))
+
+
+def record(user_id: str, sessions: Sequence[tuple[str, int | None]]) -> list[Ended]:
     """Write revoked sessions to the table, within the caller's transaction.
 
-    To be followed by `announce` once that has committed.
+    Given are their ids, and when the last access token of each expires. To be followed by `announce`
+    with what is returned, once the transaction has committed.
     """
-    now = database_now()
-    rows = [{"session_id": id_, "user_id": user_id} for id_ in session_ids]
-    if rows:
-        db.session.execute(
-            insert(Revocation).values(revoked_at=now, until=now + _life_ms()), rows
-        )
+    if not sessions:
+        return []
+    now: int = db.session.scalar(select(database_now())) or 0
+    least = now + access_life_ms()
+    untils = {id_: max(until or 0, least) + MARGIN_MS for id_, until in sessions}
+    db.session.execute(
+        insert(Revocation),
+        [
+            {
+                "session_id": id_,
+                "shard": shard(user_id),
+                "revoked_at": now,
+                "until": until,
+            }
+            for id_, until in untils.items()
+        ],
+    )
+    return [Ended(id_, until - now) for id_, until in untils.items()]
 
 
-def announce(user_id: str, session_ids: Sequence[str]) -> None:
-    """Write committed revocations to the list; return when no service can believe one without them."""
-    if not session_ids or not cache.is_configured():
+def announce(user_id: str, ended: Sequence[Ended]) -> None:
+    """Write committed revocations to the list; return when no service can believe one without them.
+
+    That is at once, or within four seconds when Redis does not take them.
+    """
+    if not ended or not redis.is_configured():
         return
+    over = time.monotonic() + LEASE_OVER_S
+    arguments = [LIST_MS, *(value for one in ended for value in (one.for_ms, one.session_id))]
     key = list_key(shard(user_id))
-    arguments = (_life_ms(), *session_ids)
-    if not cache.attempt(lambda redis: _write(redis, key, arguments)):
-        log.warning("revocation_waits_for_lease", extra={"user_id": user_id})
-        time.sleep(LEASE_OVER_S)
+    if redis.write_for_good(REVOKE, key, arguments):
+        return
+    metrics.REVOCATION_WAITS.inc()
+    log.warning("revocation_waits", extra={"user_id": user_id})
+    while (left := over - time.monotonic()) > 0:
+        time.sleep(min(left, AGAIN_S))
+        if redis.write_for_good(REVOKE, key, arguments):
+            return
 
 
-def _write(redis: Any, key: str, arguments: Sequence[Any]) -> bool:
-    """Write a list; return whether a replica has it too, where there are any."""
-    with cache.one_connection(redis, key) as node:
-        node.eval(REVOKE, 1, key, *arguments)
-        _role, _offset, replicas, *_ = node.role()
-        # WAIT is about the writes of its own connection.
-        return not replicas or bool(node.wait(1, REPLICA_MS))
-
-
-def _life_ms() -> int:
-    """Return how long a session's access tokens might still be presented."""
-    return int(current_app.config["ACCESS_TOKEN_SECONDS"]) * 1000 + MARGIN_MS
+def access_life_ms() -> int:
+    """Return how long an access token lives."""
+    return int(current_app.config["ACCESS_TOKEN_SECONDS"]) * 1000
 
 
 def database_now() -> ColumnElement[int]:
-    """Return the database's own time in milliseconds, as SQL: the one clock that all instances share."""
+    """Return the database's own time in milliseconds, as SQL: one clock for all instances."""
     if db.engine.dialect.name == "sqlite":
-        return func.cast(func.unixepoch("subsec") * 1000, Revocation.until.type)
-    return func.floor(func.unix_timestamp(func.now(3)) * 1000)
+        return cast(func.unixepoch("subsec") * 1000, BigInteger)
+    return type_coerce(func.floor(func.unix_timestamp(func.now(3)) * 1000), BigInteger)
 
 
-FIND_LIVING = select(
-    Revocation.user_id, Revocation.session_id, Revocation.revoked_at, Revocation.until
-)
+@dataclass
+class Round:
+    """One round of a reconciler. `begun`: by list, Redis's time at its beginning."""
+
+    begun: list[int]
+    #: Whether every list has all that this reconciler has filled into it before.
+    continues: bool
+
+
+@dataclass
+class Copy:
+    """What a round has read. Milliseconds by the database's clock."""
+
+    now: int
+    restored: int
+    rows: Sequence[Row[int, str, int]]
 
 
 class Reconciler:
     """Copies revocations from the table to Redis each second, and prolongs the leases.
 
     One of all processes does so, chosen in Redis; if two should, nothing is harmed, since lists and
-    leases only ever grow. `round` never raises for a database or a Redis that does not answer: the
-    leases then run out, and the database is asked instead.
+    leases only ever grow. Where the database or Redis does not answer, leases run out.
     """
 
     def __init__(self, app: Flask) -> None:
         self.app = app
         self.id = uuid.uuid4().hex
-        #: The database's time when the last round began; None while another process leads.
+        self.mark = f"copied by {self.id}"
+        #: The database's time in the last round; None after one that failed, or while another leads.
         self.copied_until: int | None = None
         self.stopped = threading.Event()
 
@@ -212,64 +303,75 @@ class Reconciler:
         """Do a round each second until `stopped` is set."""
         while not self.stopped.wait(ROUND_S):
             with self.app.app_context():
-                self.round()
+                try:
+                    self.round()
+                except Exception:
+                    # The thread must go on; without it the database is asked for ever.
+                    metrics.BUGS.inc()
+                    log.exception("bug")
 
     def round(self) -> bool:
-        """Copy what was revoked since the last round; return whether all leases run."""
-        try:
-            done = self._lead() and self._copy()
-        except DBAPIError as error:
-            log.warning("revocations_unreadable", extra={"cause": type(error).__name__})
-            done = False
-        if not done:
-            self.copied_until = None
-        return done
-
-    def _lead(self) -> bool:
-        return _run(LEAD, ["reconciler"], [self.id, LEASE_MS]) == 1
-
-    def _copy(self) -> bool:
-        # Before the table is read, and by Redis's own time: a process that is stopped from here on
-        # cannot prolong what it no longer knows.
-        begun = _on_every_list(TIME, dict.fromkeys(range(SHARDS), ()))
+        """Copy what was revoked since the last round; return whether all leases were prolonged."""
+        since, self.copied_until = self.copied_until, None
+        begun = self.begin() if self.leads() else None
         if begun is None:
             return False
-        now, rows = self._read(self.copied_until)
-        entries: dict[int, list[Any]] = {number: [] for number in range(SHARDS)}
-        for row in rows:
-            entries[shard(row.user_id)] += (row.until, row.session_id)
-        is_whole = self.copied_until is None
-        filled = _on_every_list(
-            FILL,
-            {
-                number: (begun[number] + LEASE_MS, int(is_whole), *found)
-                for number, found in entries.items()
-            },
-        )
-        self.copied_until = now
-        # A list that was lost meanwhile is filled whole by the next round.
-        return filled is not None and all(filled)
+        try:
+            copy = self.read(since if begun.continues else None)
+        except (DBAPIError, PoolTimeout) as error:
+            log.warning("revocations_unreadable", extra={"cause": type(error).__name__})
+            return False
+        if not self.fill(begun, copy):
+            return False
+        self.copied_until = copy.now
+        metrics.REVOCATIONS_COPIED.set(begun.begun[0] / 1000)
+        return True
 
-    def _read(self, since: int | None) -> tuple[int, Sequence[Row[Any]]]:
-        """Return the database's time and the revocations since then, or all that still matter."""
+    def leads(self) -> bool:
+        """Return whether this process is the one, until two seconds from now."""
+        return bool(redis.run_script(LEAD, ["reconciler"], [self.id, LEADS_MS]))
+
+    def begin(self) -> Round | None:
+        """Mark the lists, before the table is read: they are filled only while they bear the mark."""
+        arguments = (LIST_MS, self.mark, MARK_MS)
+        answers = redis.run_on_each(BEGIN, {list_key(n): arguments for n in range(SHARDS)})
+        if answers is None:
+            return None
+        return Round([now for now, _ in answers], all(known for _, known in answers))
+
+    def read(self, since: int | None) -> Copy:
+        """Read what was revoked since some time, or all that is to be remembered."""
         with db.engine.connect() as connection:
-            now: int = connection.scalar(select(database_now()))
-            wanted = FIND_LIVING.where(Revocation.until > now)
-            if since is not None:
-                wanted = FIND_LIVING.where(Revocation.revoked_at > since - OVERLAP_MS)
-            return now, connection.execute(wanted).all()
+            now, restored = connection.execute(
+                select(database_now(), select(func.max(Restore.lost_until)).scalar_subquery())
+            ).one()
+            wanted = select(Revocation.shard, Revocation.session_id, Revocation.until)
+            # Set back, the clock says nothing of the order.
+            if since is None or now < since:
+                wanted = wanted.where(Revocation.until > now)
+            else:
+                wanted = wanted.where(Revocation.revoked_at > since - OVERLAP_MS)
+            return Copy(int(now), restored or 0, connection.execute(wanted).all())
 
-
-def _on_every_list(script: str, arguments: dict[int, Sequence[Any]]) -> list[Any] | None:
-    def pipelined(redis: Any) -> list[Any]:
-        pipeline = redis.pipeline(transaction=False)
-        for number, values in arguments.items():
-            pipeline.eval(script, 1, list_key(number), *values)
-        answers: list[Any] = pipeline.execute()
-        return answers
-
-    answers: list[Any] | None = cache.attempt(pipelined)
-    return answers
+    def fill(self, begun: Round, copy: Copy) -> bool:
+        """Add what was read to the lists and prolong their leases; return whether all took it."""
+        if abs(copy.now - begun.begun[0]) > SKEW_MS:
+            log.warning("clocks_differ", extra={"ms": copy.now - begun.begun[0]})
+            return False
+        entries: list[list[Any]] = [[] for _ in range(SHARDS)]
+        for row in copy.rows:
+            if row.until > copy.now:
+                entries[row.shard] += (row.until - copy.now, row.session_id)
+        arguments = {
+            list_key(n): (
+                *(self.mark, MARK_MS),
+                *(begun.begun[n] + LEASE_MS, LEASE_MS),
+                *(copy.restored, *entries[n]),
+            )
+            for n in range(SHARDS)
+        }
+        filled = redis.run_on_each(FILL, arguments)
+        return filled is not None and all(filled)
 
 
 def start_reconciler(app: Flask) -> None:

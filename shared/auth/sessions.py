@@ -1,13 +1,16 @@
-"""Is a session alive, and ending it. The table decides."""
+"""Is a session alive, by the database; and ending sessions."""
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, exists, func, select, update
+from sqlalchemy import bindparam, case, exists, select, update
 
-from shared.database.bulk import affected
+from shared.auth.revocations import Ended, record
+from shared.database.base import db
+from shared.database.bulk import chunks
 from shared.database.transaction import look_up
 from shared.models import Restore, Session, User
 from shared.now import now_ms
+from shared.web.errors import Unauthorized
 
 
 @dataclass(frozen=True)
@@ -16,25 +19,21 @@ class Caller:
 
     user_id: str
     session_id: str
-    role: str
-    #: `users.updated_at`, which names the version of the profile.
-    profile_version: int
-    #: The user's sync clock, as it stood when the request began.
-    clock: int
-    #: The same when the session began, 0 where that is not known.
-    began_at_tick: int = 0
-    #: Whether the clock stands in an interval that a restore lost.
-    clock_is_lost: bool = False
+    #: The user's sync clock, as it stood when the request began. None when it is not known, or stands
+    #: in an interval that a restore lost.
+    clock: int | None = None
+    #: The account's role, and the version of its profile (`users.updated_at`). None where Redis has
+    #: vouched for the session: see `completed`.
+    role: str | None = None
+    profile_version: int | None = None
 
 
-#: Built once, since every request runs it.
+#: Built once, since it runs with every request that Redis cannot vouch for.
 FIND_CALLER = (
     select(
+        case((~exists().where(Restore.has_lost(User.last_modified_at)), User.last_modified_at)),
         User.role,
         User.updated_at,
-        User.last_modified_at,
-        func.coalesce(Session.began_at_tick, 0),
-        exists().where(Restore.has_lost(User.last_modified_at)),
     )
     .join(Session, Session.user_id == User.id)
     .where(
@@ -48,25 +47,43 @@ FIND_CALLER = (
 
 
 def find_caller(user_id: str, session_id: str) -> Caller | None:
-    """The caller behind a verified access token, or None when its session has ended."""
+    """Return the caller behind a verified access token, or None when its session has ended."""
     values = {"user_id": user_id, "session_id": session_id, "now": now_ms()}
     # Apart from the request's session: the snapshot of what follows must not begin with this one.
     row = look_up(FIND_CALLER, values)
     return Caller(user_id, session_id, *row) if row else None
 
 
-def end_sessions(user_id: str, *only: str, keep: str | None = None) -> int:
-    """Revoke the live sessions of a user, all or `only` those ids, but not `keep`; return how many.
+def completed(caller: Caller) -> Caller:
+    """Return `caller` with role and version of the profile. Raises `Unauthorized` when it has ended."""
+    if caller.role is not None:
+        return caller
+    found = find_caller(caller.user_id, caller.session_id)
+    if found is None:
+        raise Unauthorized
+    return found
 
-    To be called in a transaction; the access tokens of these sessions are refused once it commits.
+
+def end_sessions(user_id: str, *only: str, keep: str | None = None) -> list[Ended]:
+    """Revoke the live sessions of a user, all or `only` those ids, but not `keep`; return which.
+
+    To be called in a transaction, and followed by `revocations.announce` once that has committed: only
+    then are the access tokens of these sessions refused everywhere.
     """
-    statement = (
-        update(Session)
+    # Those that were opened meanwhile too: a locking read sees what is committed now.
+    living = (
+        select(Session.id, Session.access_until)
         .where(Session.user_id == user_id, Session.revoked_at.is_(None))
-        .values(revoked_at=now_ms())
+        .with_for_update()
     )
     if only:
-        statement = statement.where(Session.id.in_(only))
+        living = living.where(Session.id.in_(only))
     if keep:
-        statement = statement.where(Session.id != keep)
-    return affected(statement)
+        living = living.where(Session.id != keep)
+    ended = record(user_id, [(id_, until) for id_, until in db.session.execute(living)])
+    if ended:
+        for ids in chunks([one.session_id for one in ended]):
+            db.session.execute(
+                update(Session).where(Session.id.in_(ids)).values(revoked_at=now_ms())
+            )
+    return ended

@@ -1,6 +1,5 @@
 """Verifying tokens with public keys, chosen by `kid` (docs/api.md, "Signing")."""
 
-import base64
 import hashlib
 import logging
 import re
@@ -9,16 +8,18 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from flask import Flask, current_app, g
 from flask_jwt_extended import JWTManager, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
+from jwt.algorithms import OKPAlgorithm
 from jwt.exceptions import (
     ExpiredSignatureError,
     ImmatureSignatureError,
     InvalidTokenError,
     PyJWTError,
 )
+from jwt.utils import base64url_encode
 
 from shared.now import now_ms
 from shared.web.errors import Unauthorized
@@ -43,13 +44,11 @@ class TokenExpired(Unauthorized):
 
 
 def jwk(key: Ed25519PublicKey) -> dict[str, str]:
-    """`key` as a JSON Web Key (RFC 8037), its `kid` being its thumbprint (RFC 7638)."""
-    raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
-    x = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-    canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'
-    digest = hashlib.sha256(canonical.encode()).digest()
-    kid = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-    return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "use": "sig", "alg": ALGORITHM}
+    """Return `key` as a JSON Web Key (RFC 8037), its `kid` being its thumbprint (RFC 7638)."""
+    own: dict[str, str] = OKPAlgorithm.to_jwk(key, as_dict=True)
+    canonical = f'{{"crv":"{own["crv"]}","kty":"{own["kty"]}","x":"{own["x"]}"}}'
+    kid = base64url_encode(hashlib.sha256(canonical.encode()).digest()).decode()
+    return own | {"kid": kid, "use": "sig", "alg": ALGORITHM}
 
 
 def read_public_keys(path: Path) -> dict[str, Ed25519PublicKey]:
@@ -104,10 +103,43 @@ class KeyRing:
         return self.keys
 
 
-def init_app(app: Flask) -> None:
+class TokenManager(JWTManager):
+    """flask-jwt-extended, with two things that none of its loaders can do.
+
+    A verified access token is not verified again, and a token that comes from the future is ours by its
+    signature: the machine's clock was set back, and nobody is to be logged out for that.
+    """
+
+    def _decode_jwt_from_config(
+        self, encoded_token: str, csrf_value: str | None = None, allow_expired: bool = False
+    ) -> dict[str, Any]:
+        ring: KeyRing = current_app.extensions["public_keys"]
+        g.public_keys = keys = ring.current()
+        claims = keys.verified.get(encoded_token)
+        if claims is not None:
+            if not allow_expired and claims["exp"] + LEEWAY_SECONDS <= now_ms() / 1000:
+                raise _expired(encoded_token, claims)
+            return claims
+        try:
+            claims = super()._decode_jwt_from_config(encoded_token, csrf_value, allow_expired)
+        except ImmatureSignatureError:
+            claims = _decode_from_the_future(encoded_token)
+        if claims["type"] == "access" and not allow_expired:
+            keys.remember(encoded_token, claims)
+        return claims
+
+
+def _expired(token: str, claims: dict[str, Any]) -> ExpiredSignatureError:
+    """Return the error of an expired token, as flask-jwt-extended's handler takes it."""
+    error = ExpiredSignatureError("Signature has expired")
+    error.jwt_header = jwt.get_unverified_header(token)  # type: ignore[attr-defined]
+    error.jwt_data = claims  # type: ignore[attr-defined]
+    return error
+
+
+def init_app(app: Flask) -> JWTManager:
     """Set flask-jwt-extended up to verify our tokens and no others."""
-    ring = KeyRing(app.config["JWT_PUBLIC_KEYS_FILE"])
-    app.extensions["public_keys"] = ring
+    app.extensions["public_keys"] = KeyRing(app.config["JWT_PUBLIC_KEYS_FILE"])
     app.config.update(
         JWT_ALGORITHM=ALGORITHM,
         # Tokens travel in headers only, and nothing random may be in a refresh token.
@@ -120,87 +152,75 @@ def init_app(app: Flask) -> None:
         JWT_ENCODE_AUDIENCE=app.config["JWT_AUDIENCE"],
         JWT_ENCODE_ISSUER=app.config["JWT_ISSUER"],
     )
-    manager = JWTManager(app)
+    manager = TokenManager(app)
 
     @manager.decode_key_loader
     def public_key(header: dict[str, Any], claims: dict[str, Any]) -> Ed25519PublicKey:
         # Looked at before the signature, so that nothing behind it meets a claim that it cannot read.
         if not is_well_formed(claims, app.config["JWT_AUDIENCE"]):
             raise InvalidTokenError("not the claims of our tokens")
-        g.public_keys = keys = ring.current()
-        key = keys.by_kid.get(header.get("kid", ""))
+        key: Ed25519PublicKey | None = g.public_keys.by_kid.get(header.get("kid", ""))
         if key is None:
             raise InvalidTokenError("unknown kid")
         return key
 
+    return manager
+
 
 def is_well_formed(claims: dict[str, Any], audience: str) -> bool:
     """Return whether every claim is there and of the kind that we mint (docs/api.md, "Signing")."""
-    # Without a type, flask-jwt-extended takes a token for an access token.
-    ids = [claims.get(name) for name in ("sub", "sid", "jti", "type")]
+    ids = [claims.get(name) for name in ("sub", "sid", "jti")]
     times = [claims.get(name) for name in ("iat", "nbf", "exp")]
     return (
         all(isinstance(id_, str) and CLAIMED_ID.fullmatch(id_) for id_ in ids)
         and all(type(time) is int and 0 <= time < MAX_TIME for time in times)
+        # Without one, or with any but "refresh", flask-jwt-extended takes it for an access token.
+        and claims.get("type") in ("access", "refresh")
         # RFC 7519 would take a list as well.
         and claims.get("aud") == audience
     )
 
 
-def verify_access(token: str) -> dict[str, Any]:
-    """Return the claims of an access token of ours. Raises as `verify` does."""
-    ring: KeyRing = current_app.extensions["public_keys"]
-    claims = ring.current().verified.get(token)
-    if claims is None:
-        claims = verify(token, ("access",))
-        g.public_keys.remember(token, claims)
-    elif claims["exp"] + LEEWAY_SECONDS <= now_ms() / 1000:
-        raise TokenExpired
-    return claims
-
-
 def verify(token: str, kinds: tuple[str, ...], *, allow_expired: bool = False) -> dict[str, Any]:
     """Return the claims of a token of ours whose `type` is one of `kinds`.
 
-    Raises `TokenExpired` when only its age is wrong, else `Unauthorized`.
+    For calls that take a token in their body or of either type. Raises `TokenExpired` when only its age
+    is wrong, else `Unauthorized`.
     """
     try:
         claims: dict[str, Any] = decode_token(token, allow_expired=allow_expired)
     except ExpiredSignatureError as error:
-        claims = jwt.decode(token, options={"verify_signature": False})
-        if claims.get("type") in kinds:
-            raise TokenExpired from error
-        raise Unauthorized from error
-    except ImmatureSignatureError:
-        claims = _decode_from_the_future(token, allow_expired)
+        raise expired(error.jwt_data, kinds) from error  # type: ignore[attr-defined]
     except (PyJWTError, JWTExtendedException) as error:
         raise Unauthorized from error
-    if claims.get("type") not in kinds:
+    if claims["type"] not in kinds:
         raise Unauthorized
     return claims
 
 
-def _decode_from_the_future(token: str, allow_expired: bool) -> dict[str, Any]:
-    """The claims of a token that was issued later than now.
+def expired(claims: dict[str, Any], kinds: tuple[str, ...] = ("access",)) -> Unauthorized:
+    """Return the error for a token of which only the age is wrong, unless it has the wrong type too."""
+    return TokenExpired() if claims["type"] in kinds else Unauthorized()
 
-    We signed it, so it is the machine's clock that was set back: nobody is to be logged out for that.
-    Raises `Unauthorized` when something else is wrong with it too.
+
+def _decode_from_the_future(token: str) -> dict[str, Any]:
+    """Return the claims of a token that was issued later than now.
+
+    Raises `InvalidTokenError` when something else is wrong with it too.
     """
     config = current_app.config
     kid = jwt.get_unverified_header(token)["kid"]
-    try:
-        claims: dict[str, Any] = jwt.decode(
-            token,
-            g.public_keys.by_kid[kid],
-            algorithms=[ALGORITHM],
-            audience=config["JWT_AUDIENCE"],
-            issuer=config["JWT_ISSUER"],
-            options={"verify_nbf": False, "verify_iat": False, "verify_exp": not allow_expired},
-        )
-    except PyJWTError as error:
-        raise Unauthorized from error
+    claims: dict[str, Any] = jwt.decode(
+        token,
+        g.public_keys.by_kid[kid],
+        algorithms=[ALGORITHM],
+        audience=config["JWT_AUDIENCE"],
+        issuer=config["JWT_ISSUER"],
+        # One that expires after it was issued has not expired.
+        options={"verify_nbf": False, "verify_iat": False, "verify_exp": False},
+    )
     if max(claims["iat"], claims["nbf"]) > claims["exp"]:
-        raise Unauthorized
+        raise InvalidTokenError("expires before it was issued")
     return claims
 
 

@@ -1,8 +1,11 @@
-"""What every model derives from, and the two engines behind it."""
+"""What every model derives from, and the two engines behind it.
+
+The second engine, the bind `look_ups`, is for `shared.database.transaction.look_up`.
+"""
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import MetaData, create_engine
+from sqlalchemy import MetaData
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase
 
@@ -31,10 +34,10 @@ def init_app(app: Flask) -> None:
     url = make_url(app.config["DATABASE_URL"])
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engines.engine_options(url)
+    app.config["SQLALCHEMY_BINDS"] = {"look_ups": {"url": url, **engines.look_up_options(url)}}
     db.init_app(app)
     with app.app_context():
-        engine = db.engine
-    app.extensions["look_ups"] = guard = create_engine(url, **engines.look_up_options(url))
+        engine, guard = db.engine, db.engines["look_ups"]
     engines.prepare(engine)
     engines.spare_rollbacks(engine)
     engines.keep_usable(engine, guard)

@@ -6,13 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from flask import current_app
-from sqlalchemy import (
-    Engine,
-    Row,
-    Select,
-    text,
-)
+from sqlalchemy import Row, Select, text
 from sqlalchemy.exc import DBAPIError
 
 from shared.database import engines, errors
@@ -33,7 +27,7 @@ def look_up(
 
     What every request asks. A connection that was lost while it was idle is replaced, once.
     """
-    engine: Engine = current_app.extensions["look_ups"]
+    engine = db.engines["look_ups"]
     try:
         with engine.connect() as connection:
             return connection.execute(query, values).one_or_none()
@@ -46,7 +40,7 @@ def look_up(
 
 def takes_writes() -> bool:
     """Whether the database answers and takes writes. Raises `DBAPIError` when it does not answer."""
-    engine: Engine = current_app.extensions["look_ups"]
+    engine = db.engines["look_ups"]
     is_sqlite = engine.dialect.name == "sqlite"
     for is_last in (False, True):
         with engine.connect() as connection:

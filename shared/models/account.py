@@ -64,5 +64,8 @@ class Session(Base):
     #: The user's sync clock when the session began: what is older, its device may know from a session
     #: before. NULL for a session of a release that did not ask.
     began_at_tick: Mapped[int | None] = mapped_column(BigInteger)
+    #: When the last of its access tokens expires: what a revocation must outlive. NULL for a session of
+    #: a release that did not note it.
+    access_until: Mapped[int | None] = mapped_column(BigInteger)
     #: NULL while the session lives.
     revoked_at: Mapped[int | None] = mapped_column(BigInteger)

@@ -78,11 +78,27 @@ CACHE = Counter("cache_reads_total", "Reads of Redis.", ["outcome"])
 CACHE_FAILURES = Counter("cache_failures_total", "Commands that Redis did not answer.")
 CACHE_PAUSED = Counter("cache_paused_total", "Commands that were not tried after a failure.")
 
+REVOCATION_CHECKS = Counter(
+    "revocation_checks_total", "Sessions that Redis was asked for, by its answer.", ["outcome"]
+)
+REVOCATIONS_COPIED = Gauge(
+    "revocations_copied_timestamp_seconds",
+    "When this process last brought the lists of revoked sessions up to date.",
+    multiprocess_mode="mostrecent",
+)
+REVOCATION_WAITS = Counter(
+    "revocation_waits_total", "Revocations that waited for the leases of the lists to run out."
+)
+
 # From the start at zero: what first appears with a value has not increased, to Prometheus.
 for _counter, _outcomes in (
     (LOGINS, ("succeeded", "failed", "locked", "refused")),
     (REFRESHES, ("rotated", "repeated", "reused", "refused")),
     (CACHE, ("hit", "miss", "failed")),
+    (
+        REVOCATION_CHECKS,
+        ("alive", "revoked", "no_redis", "no_lease", "new_connection", "odd_time"),
+    ),
     (PULLS, ("first", "changes", "restored", "replacement", "nothing")),
 ):
     for _outcome in _outcomes:

@@ -34,7 +34,7 @@ def trace(app: Flask, url: str) -> None:
         app, tracer_provider=provider, excluded_urls="healthz,readyz,metrics"
     )
     with app.app_context():
-        for engine in (app.extensions["sqlalchemy"].engine, app.extensions["look_ups"]):
+        for engine in app.extensions["sqlalchemy"].engines.values():
             trace_statements(engine, provider)
     redis = RedisInstrumentor()
     if not redis.is_instrumented_by_opentelemetry:

@@ -8,13 +8,13 @@ from typing import Any
 
 import jwt
 import pytest
+from flask_jwt_extended import JWTManager
 
 import services.auth
 import services.sync
 import services.users
 from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS
 from deploy.local import embedded
-from shared.auth import tokens
 from tests.api import Api, assert_problem
 from tests.conftest import ROOT
 
@@ -85,20 +85,20 @@ def test_a_removed_keys_tokens_do_not_come_back_by_a_race(
 ) -> None:
     running = start(keys)
     device = running.register()
-    verify = tokens.verify
+    verify = JWTManager._decode_jwt_from_config
 
-    def overtaken(token: str, kinds: tuple[str, ...], **kwargs: Any) -> Any:
+    def overtaken(*arguments: Any) -> Any:
         """Replace the file, and let another request read it, while this one verifies."""
         monkeypatch.undo()
-        claims = verify(token, kinds, **kwargs) if moment == "before" else None
+        claims = verify(*arguments) if moment == "before" else None
         rotate(keys / "other")
         (keys / "other" / PUBLIC_KEYS).replace(keys / PUBLIC_KEYS)
         with ThreadPoolExecutor(1) as pool:
             other = pool.submit(running.get, "/users/me", token=device.token).result()
         assert_problem(other, 401, "unauthorized")
-        return claims or verify(token, kinds, **kwargs)
+        return claims or verify(*arguments)
 
-    monkeypatch.setattr(tokens, "verify", overtaken)
+    monkeypatch.setattr(JWTManager, "_decode_jwt_from_config", overtaken)
     running.get("/users/me", token=device.token)
     for path in ("/users/me", "/auth/sessions", "/sync"):
         assert_problem(running.get(path, token=device.token), 401, "unauthorized")
