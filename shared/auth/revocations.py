@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask, current_app
-from sqlalchemy import BigInteger, ColumnElement, Row, cast, func, insert, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Row, cast, func, insert, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -261,9 +261,9 @@ def access_life_ms() -> int:
 
 def database_now() -> ColumnElement[int]:
     """Return the database's own time in milliseconds, as SQL: one clock for all instances."""
-    if db.engine.dialect.name == "sqlite":
-        return cast(func.unixepoch("subsec") * 1000, BigInteger)
-    return type_coerce(func.floor(func.unix_timestamp(func.now(3)) * 1000), BigInteger)
+    is_sqlite = db.engine.dialect.name == "sqlite"
+    seconds = func.unixepoch("subsec") if is_sqlite else func.unix_timestamp(func.now(3))
+    return cast(seconds * 1000, BigInteger)
 
 
 @dataclass
