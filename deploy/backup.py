@@ -7,7 +7,8 @@ that all is done but the start of the services; run again, it begins anew.
 
 What was synced after the dump is lost by a restore, and devices may have seen it: the restore records
 the interval (docs/api.md, "Pull": they get everything again) and moves every user's clock past it. It ends
-all sessions, since which of them were revoked meanwhile is lost too, and empties Redis.
+all sessions, since which of them were revoked meanwhile is lost too, and empties Redis. (Access tokens from
+before are left to the database by shared/auth/revocations.py, also those of sessions that it never knew.)
 
 Of a stack (`deploy.local.running`) this needs: `client`, the database's own client and dump programs
 as its administrator; `migrate(database)`; `pause`, after which no service writes; `resume`, which
