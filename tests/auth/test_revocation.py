@@ -316,6 +316,23 @@ def test_one_of_two_reconcilers_leads_and_the_other_takes_over(
             assert client.zscore(list_of(listed_by_none), "lease") == lease
 
 
+@with_redis
+def test_a_round_finds_what_was_noted_long_before_it_was_committed(
+    leases: Leases, device: Device
+) -> None:
+    listed(leases, device)
+    # All that time in the transaction that ends the session, and Redis is not told.
+    noted_at = now_ms() - 80_000
+    with leases.keeper.app_context(), db.session.begin():
+        row = {"session_id": device.session_id, "shard": revocations.shard(device.user_id)}
+        db.session.execute(
+            insert(Revocation).values(**row, revoked_at=noted_at, until=now_ms() + 900_000)
+        )
+    assert leases.reconciler.copied_until
+    assert leases.round()
+    refused_everywhere(leases, device)
+
+
 class TestStoppedInMidRound:
     """A reconciler that has read the table, is stopped, and goes on after a revocation."""
 

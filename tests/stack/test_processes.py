@@ -2,14 +2,17 @@
 
 import http.client
 import os
+import re
 import signal
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.api import Device, new_id, project, task
+from tests.api import Device, assert_problem, new_id, project, task
+from tests.conftest import on_servers
 from tests.servers import processes
 from tests.servers.stacks import Embedded, Stack
 from tests.stack.http_api import HttpApi
@@ -130,3 +133,21 @@ def test_a_first_sync_of_a_hundred_thousand_records_keeps_memory_flat(
     assert len(fresh.rows["tasks"]) == 100_000
     grown = peak() - idle
     assert 0 < grown < 100 * 1024, f"{grown} KiB above idle"
+
+
+@on_servers
+def test_the_workers_keep_the_lists_and_go_by_them(stack: Stack, device: Device) -> None:
+    device.pull()
+
+    def by_redis() -> bool:
+        assert device.pull()["changes"]["tasks"]["created"] == []
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{stack.services['sync'].port}/metrics", timeout=5
+        ) as answer:
+            found = re.search(rb'revocation_checks_total{outcome="alive"} (\S+)', answer.read())
+        return bool(found and float(found[1]) > 0)
+
+    eventually(by_redis)
+    assert device.api.post("/auth/logout", token=device.token).status_code == 204
+    for path in ("/auth/sessions", "/users/me", "/sync"):
+        assert_problem(device.api.get(path, token=device.token), 401, "unauthorized")
