@@ -9,17 +9,8 @@ import re
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 
-from sqlalchemy.dialects.mysql.reserved_words import RESERVED_WORDS_MARIADB, RESERVED_WORDS_MYSQL
-from sqlalchemy.dialects.sqlite.base import SQLiteIdentifierPreparer
-
-#: Newer than SQLAlchemy's lists, which it would therefore write without quotes.
-NEWER = "manual parallel qualify tablesample library external vector sequence json_duality_view"
-RESERVED_IN_SQL = (
-    RESERVED_WORDS_MYSQL
-    | RESERVED_WORDS_MARIADB
-    | SQLiteIdentifierPreparer.reserved_words
-    | set(NEWER.split())
-)
+#: Reserved by MySQL, and unknown to SQLAlchemy, which puts every other such word in quotes.
+RESERVED_IN_SQL = {"external", "library", "manual", "tablesample", "vector"}
 #: Columns that every synced table has or may come to have, and the device's own.
 SERVER_COLUMNS = {
     "user_id",

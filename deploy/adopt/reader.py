@@ -63,10 +63,12 @@ def read_schema(
             )
         except subprocess.TimeoutExpired:
             raise Refused(
-                f"{schema} was not loaded after {time_limit_s:g} seconds: it waits or loops."
+                f"{schema.name} was not loaded after {time_limit_s:g} seconds: it waits or loops."
             ) from None
         if not result.exists():
-            raise Refused(f"{schema} ended Node ({done.returncode}) before its schema was read.")
+            raise Refused(
+                f"{schema.name} ended Node ({done.returncode}) before its schema was read."
+            )
         answer = json.loads(result.read_text())
     if "error" in answer:
         raise Refused(answer["error"])

@@ -41,7 +41,7 @@ export async function load(paths, { strict, modules, root }) {
         if (NATIVE.test(path)) return nothing
         const options = { kind: 'require-call', importer, resolveDir, pluginData: plugin }
         const found = await build.resolve(path, options)
-        if (found.external || (found.errors.length && isBuiltin(path))) return { path, external: true }
+        if (found.errors.length && isBuiltin(path)) return { path, external: true }
         if (found.errors.length || !SOURCES.some((end) => found.path.endsWith(end))) return nothing
         if (/[\\/]node_modules[\\/]/.test(found.path)) return { path: found.path, external: true }
         return { path: found.path, namespace: 'app' }
@@ -97,6 +97,10 @@ export async function load(paths, { strict, modules, root }) {
       absWorkingDir: root,
       resolveExtensions: EXTENSIONS,
       plugins: [plugin],
+      // With Node's own rules, a folder `constants` of the app's would be Node's module of that name.
+      platform: 'neutral',
+      mainFields: ['main', 'module'],
+      conditions: ['node'],
     })
   } catch (error) {
     const [first] = error.errors ?? []
@@ -132,8 +136,8 @@ export async function load(paths, { strict, modules, root }) {
 
   function evaluate(code) {
     const module = { exports: {} }
-    const names = ['require', 'module', 'exports', 'replaced']
-    vm.compileFunction(code, names)(requireHere, module, module.exports, replaced)
+    const names = ['require', 'module', 'exports', 'replaced', '__filename', '__dirname']
+    vm.compileFunction(code, names)(requireHere, module, module.exports, replaced, paths[0], dirname(paths[0]))
     return module.exports
   }
 

@@ -1,0 +1,7 @@
+import { appSchema, tableSchema } from '@nozbe/watermelondb'
+import { isOptional, common } from './missing'
+
+export const schema = appSchema({
+  version: 1,
+  tables: [tableSchema({ name: 'logs', columns: [{ name: 'line', type: 'string', ...common, isOptional }] })],
+})

@@ -1,0 +1,1 @@
+export const extra = [{ name: 'haptic', type: 'number' }] as const

@@ -1,0 +1,1 @@
+export const extra = [{ name: 'is_not_this_one', type: 'string' }] as const
