@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 
-#: Reserved by MySQL, and unknown to SQLAlchemy, which puts every other such word in quotes.
-RESERVED_IN_SQL = {"external", "library", "manual", "tablesample", "vector"}
+#: Reserved by an engine, and unknown to SQLAlchemy, which puts every other such word in quotes there.
+RESERVED_IN_SQL = {"external", "library", "manual", "nothing", "returning", "tablesample", "vector"}
 #: Columns that every synced table has or may come to have, and the device's own.
 SERVER_COLUMNS = {
     "user_id",
