@@ -1,6 +1,7 @@
 """`make adopt`: read, compare, say, write the declarations and their migration."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -167,6 +168,8 @@ class _Written:
         for path in set((self.root / demo.VERSIONS).glob("*.py")) - before:
             self.new(path)
         if done.returncode:
+            if refusals := re.findall(r"DeclarationError: (.*)", done.stdout):
+                raise Refused(refusals[-1])
             print(done.stdout, file=sys.stderr)
             raise Refused("The migration could not be written: see above.")
 

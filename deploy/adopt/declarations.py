@@ -33,10 +33,13 @@ TYPES = {
     "relation": "string",
     "number": "number",
     "integer": "number",
+    "date": "number",
     "boolean": "boolean",
 }
 PYTHON = {"string": "str", "text": "str", "json": "str", "relation": "str"}
-PYTHON |= {"number": "float", "integer": "int", "boolean": "bool"}
+PYTHON |= {"number": "float", "integer": "int", "date": "int", "boolean": "bool"}
+#: `isIndexed` where a declaration does not say it.
+INDEXED = {"relation": True}
 #: WatermelonDB sets these itself, to whole milliseconds.
 TOUCHED = ("created_at", "updated_at")
 
@@ -201,7 +204,7 @@ def _column(lines: list[str], node: ast.AnnAssign) -> Column | None:
         name=str(given.get("name", node.target.id)),
         kind=call.func.attr,
         optional="None" in ast.unparse(node.annotation),
-        indexed=bool(given.get("indexed", False)),
+        indexed=bool(given.get("indexed", INDEXED.get(call.func.attr, False))),
         arguments=tuple(_written(argument) for argument in call.args),
         comment=lines[last - 1].encode()[node.end_col_offset or 0 :].decode().strip(),
         lines=tuple(lines[_first_line(lines, node) : last]),
@@ -351,8 +354,8 @@ def _rendered(column: Column) -> Column:
     arguments = list(column.arguments)
     if column.name != column.attribute:
         arguments.append(f"name={quoted(column.name)}")
-    if column.indexed:
-        arguments.append("indexed=True")
+    if column.indexed != INDEXED.get(column.kind, False):
+        arguments.append(f"indexed={column.indexed}")
     comment = f"  {column.comment}" if column.comment else ""
     listed = ", ".join(arguments)
     if len(call + listed + ")" + comment) <= WIDTH or not arguments:

@@ -23,7 +23,7 @@ class _Columns:
         return self._column(Text(), name, indexed)
 
     def relation(
-        self, parent: str, on_delete: str, *, name: Any = None, indexed: bool = False
+        self, parent: str, on_delete: str, *, name: Any = None, indexed: bool = True
     ) -> Any:
         assert on_delete in ("cascade", "clear", "keep")
         return self._column(Text(), name, indexed)

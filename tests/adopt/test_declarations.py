@@ -117,7 +117,7 @@ def by_hand(text: str) -> str:
     """Everything that somebody may have done to the module since."""
     for old, new in {
         "class Task(": "# What is to be done.\nclass Todo(",
-        '"keep", indexed=True)  # confirm: by its name': '"cascade", indexed=True)',
+        '"keep")  # confirm: by its name': '"cascade")',
         "    title: Mapped[str] = columns.string()": TITLE,
         "Mapped[float] = columns.number()": "Mapped[int] = columns.integer()",
         "The app's table `projects`.": "What belongs together.",
@@ -128,12 +128,7 @@ def by_hand(text: str) -> str:
 
 
 def test_what_was_written_by_hand_stays() -> None:
-    text = by_hand(
-        adopted(FIRST).replace(
-            'relation(\n        "projects", "keep", indexed=True\n    )',
-            'relation("projects", "keep", indexed=True)',
-        )
-    )
+    text = by_hand(adopted(FIRST))
     assert adopted(FIRST, text) == text
     newer = schema(
         {
@@ -154,7 +149,7 @@ def test_what_was_written_by_hand_stays() -> None:
     for line in (
         "# What is to be done.\nclass Todo(Synced, Base):\n",
         f'    from_: Mapped[str] = columns.string(name="from")\n{TITLE}\n',
-        '    project_id: Mapped[str] = columns.relation("projects", "cascade", indexed=True)\n',
+        '    project_id: Mapped[str] = columns.relation("projects", "cascade")\n',
         "    stars: Mapped[int] = columns.integer()\n    notes: Mapped[str | None] = columns.string()\n",
         '"""What belongs together."""\n',
         "    name: Mapped[str | None] = columns.string()\n\n\ndef helper() -> None:\n",
