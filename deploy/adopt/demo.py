@@ -1,13 +1,15 @@
 """The demo's tables, which go when an app's own are adopted."""
 
 from pathlib import Path
+from typing import Any, Literal
 
 from alembic.autogenerate import render_python_code
+from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from sqlalchemy import MetaData, Table, column, create_engine, func, inspect, not_, select
 from sqlalchemy import table as sql_table
 
-from shared.models.columns import ID
+from shared.models import columns
 
 #: Where they are declared; without the file there are none.
 DEMO = Path("shared/models/demo.py")
@@ -19,7 +21,7 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-from shared.models.columns import ID
+from shared.models.columns import {types}
 
 revision = {revision!r}
 down_revision = {down_revision!r}
@@ -40,7 +42,8 @@ def upgrade() -> None:
         live = sa.select(sa.func.count()).select_from(sa.table(name)).where(sa.text("NOT is_deleted"))
         if not drop_rows and (rows := op.get_bind().scalar(live)):
             raise CommandError(
-                f"The demo's table {{name}} has {{rows}} rows. Delete them, or set drop_rows = True in {file}"
+                f"The demo's table {{name}} has {{rows}} rows. Delete them, or set drop_rows = True in "
+                "{file}"
             )
     # A dropped table takes its indexes along; MySQL drops none that a foreign key needs.
     for name in TABLES:
@@ -81,6 +84,7 @@ def write_migration(
     ordered = [table for table in metadata.sorted_tables if table.name in tables]
     path = root / VERSIONS / f"{revision}_remove_the_demo_s_tables.py"
     names = ", ".join(f'"{table.name}"' for table in reversed(ordered))
+    downgrade, types = _creation(ordered)
     path.write_text(
         MIGRATION.format(
             revision=revision,
@@ -89,13 +93,15 @@ def write_migration(
             drop_rows=drop_rows,
             tables=f"({names},)",
             file=path.relative_to(root),
-            downgrade=_creation(ordered),
+            downgrade=downgrade,
+            types=", ".join(types),
         )
     )
     return path
 
 
-def _creation(tables: list[Table]) -> str:
+def _creation(tables: list[Table]) -> tuple[str, list[str]]:
+    """Return the code that creates tables, and the names of the types that it uses."""
     steps: list[ops.MigrateOperation] = []
     for table in tables:
         steps.append(ops.CreateTableOp.from_table(table))
@@ -103,8 +109,15 @@ def _creation(tables: list[Table]) -> str:
             ops.CreateIndexOp.from_index(index)
             for index in sorted(table.indexes, key=lambda index: str(index.name))
         ]
-    code = render_python_code(
-        ops.UpgradeOps(ops=steps),
-        render_item=lambda kind, item, _: kind == "type" and item is ID and "ID",
-    )
-    return "\n".join(f"    {line}" if line.strip() else "" for line in code.splitlines())
+    types = set()
+
+    def by_name(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
+        for name, value in vars(columns).items():
+            if kind == "type" and item is value:
+                types.add(name)
+                return name
+        return False
+
+    code = render_python_code(ops.UpgradeOps(ops=steps), render_item=by_name)
+    lines = [f"    {line}" if line.strip() else "" for line in code.splitlines()[1:-1]]
+    return "\n".join(lines), sorted(types)

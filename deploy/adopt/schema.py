@@ -14,6 +14,7 @@ read, `make client-schema` what it printed. Its members:
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -73,7 +74,10 @@ def keep(root: Path, schema: Schema, declared: list[str]) -> None:
     names = ("version", "tables", "migrations", "models")
     members = {name: schema.get(name) for name in names} | {"retired": _retired(root, declared)}
     (root / KEPT).parent.mkdir(exist_ok=True)
-    (root / KEPT).write_text(json.dumps(members, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(members, indent=2, ensure_ascii=False)
+    # A line for each column. In JSON a string has no line breaks of its own.
+    text = re.sub(r"{[^{}[\]]*}", lambda found: re.sub(r"\n *", " ", found[0]), text)
+    (root / KEPT).write_text(text + "\n")
 
 
 def _retired(root: Path, declared: list[str]) -> list[str]:

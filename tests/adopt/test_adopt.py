@@ -1,0 +1,261 @@
+"""`make adopt` in a copy of the project: declarations, migration, the kept schema, the demo's tables."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+
+from deploy.adopt import demo
+from deploy.adopt.declarations import APP
+from deploy.adopt.reader import INSTALLED, install
+from deploy.adopt.schema import KEPT
+from tests.adopt import CORPUS, column, schema
+from tests.conftest import ROOT, Backend, lacking
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / demo.DEMO).exists(), reason="the demo's tables are not in a module of their own"
+)
+COMPARE = """
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine
+import os, shared.models
+from shared.db import Base
+with create_engine(os.environ["DATABASE_URL"]).connect() as connection:
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    assert compare_metadata(context, Base.metadata) == []
+"""
+
+
+class Checkout:
+    """A copy of what adopting needs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def run(self, *command: str, url: str = "") -> "subprocess.CompletedProcess[str]":
+        environ = {**os.environ, "PYTHONPATH": "", "DATABASE_URL": url}
+        return subprocess.run(
+            [sys.executable, *command], cwd=self.path, env=environ, capture_output=True, text=True
+        )
+
+    def adopt(self, wanted: Any, *options: str, url: str = "") -> str:
+        """Adopt a schema, and return what was said."""
+        done = self.try_to_adopt(wanted, *options, url=url)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def try_to_adopt(
+        self, wanted: Any, *options: str, url: str = ""
+    ) -> "subprocess.CompletedProcess[str]":
+        if isinstance(wanted, dict):
+            path = self.path / "schema.json"
+            path.write_text(json.dumps(wanted))
+        else:
+            path = CORPUS / wanted
+        return self.run("-m", "deploy.adopt", f"--schema={path}", *options, url=url)
+
+    def alembic(self, url: str, *command: str) -> "subprocess.CompletedProcess[str]":
+        return self.run("-m", "alembic", *command, url=url)
+
+    def upgrade(self, url: str) -> None:
+        done = self.alembic(url, "upgrade", "head")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def files(self) -> dict[str, str]:
+        """Everything that adopting writes."""
+        written = [*(self.path / "shared").rglob("*.py"), *(self.path / "migrations").rglob("*.py")]
+        written += [self.path / KEPT] if (self.path / KEPT).exists() else []
+        return {str(path.relative_to(self.path)): path.read_text() for path in sorted(written)}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    if not shutil.which("node") or not shutil.which("npm"):
+        lacking("Node.js with npm")
+    install()
+    for name in ("deploy", "migrations", "shared"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / ".local").mkdir()
+    (tmp_path / ".local/venv").symlink_to(Path(sys.executable).parent.parent)
+    (tmp_path / ".local/adopt").symlink_to(INSTALLED)
+    return Checkout(tmp_path)
+
+
+@pytest.fixture
+def new_url(backend: Backend) -> Iterator[Callable[[], str]]:
+    made = []
+
+    def new() -> str:
+        made.append(f"adopted_{len(made)}")
+        (backend.directory / f"{made[-1]}.db").unlink(missing_ok=True)
+        return backend.new_database(made[-1])[0]
+
+    yield new
+    for name in made:
+        if backend.database:
+            backend.database.drop_database(name)
+
+
+def tables_of(url: str) -> set[str]:
+    engine = create_engine(url)
+    try:
+        return set(inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+
+
+def execute(url: str, *statements: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.mark.parametrize("path", ["sixty.ts", "extremes.cjs", "cycles.ts"])
+def test_what_is_adopted_is_migrated_on_every_engine_and_adopted_again_changes_nothing(
+    checkout: Checkout, new_url: Callable[[], str], path: str
+) -> None:
+    url = new_url()
+    checkout.adopt(path)
+    checkout.upgrade(url)
+    compared = checkout.run("-c", COMPARE, url=url)
+    assert compared.returncode == 0, compared.stderr
+    assert not tables_of(url) & {"projects"}
+    linted = checkout.run("-m", "deploy.lint_migrations")
+    assert linted.returncode == 0, linted.stdout
+    before = checkout.files()
+    assert "Nothing is new." in checkout.adopt(path)
+    assert checkout.files() == before
+    down = checkout.alembic(url, "downgrade", "base")
+    assert down.returncode == 0, down.stderr
+    assert tables_of(url) == {"alembic_version"}
+
+
+FIRST = schema({"tasks": [column("title"), column("mood")], "notes": [column("task_id")]})
+
+
+def test_a_newer_schema_brings_the_difference_and_removes_only_when_told(
+    checkout: Checkout, new_url: Callable[[], str]
+) -> None:
+    url = new_url()
+    checkout.adopt(FIRST)
+    checkout.upgrade(url)
+    newer = schema({"tasks": [column("title"), column("stars", "number")], "labels": []}, version=1)
+    said = checkout.adopt(newer)
+    assert said.startswith("Not in the schema, and kept (REMOVE=1 takes them and their data away):")
+    assert "  tasks.mood\n  notes\n" in said
+    assert "New tables:\n  labels\nNew columns:\n  tasks.stars\n" in said
+    kept = json.loads((checkout.path / KEPT).read_text())
+    assert kept["tables"] == newer["tables"]
+    assert kept["retired"] == ["tasks.mood", "notes"]
+    checkout.upgrade(url)
+    assert {"notes", "labels", "tasks"} <= tables_of(url)
+    said = checkout.adopt(newer, "--remove=1")
+    assert said.startswith("Removed, with the data in them:\n  tasks.mood\n  notes\n")
+    assert json.loads((checkout.path / KEPT).read_text())["retired"] == []
+    assert "mood" not in (checkout.path / APP).read_text()
+
+
+USER = "INSERT INTO users VALUES ('u', 'u@example.com', '', NULL, 'user', true, 0, 0, 0)"
+ROW = (
+    "INSERT INTO projects (user_id, id, name, created_at, updated_at, created_at_ms, updated_at_ms,"
+    " is_deleted, created_by) VALUES ('u', 'p', '', 0, 0, 0, 0, false, '')"
+)
+
+
+def test_the_demo_goes_when_it_is_empty_and_otherwise_only_when_told(
+    checkout: Checkout, new_url: Callable[[], str]
+) -> None:
+    url = new_url()
+    checkout.upgrade(url)
+    execute(url, USER, ROW)
+    before = checkout.files()
+    refused = checkout.try_to_adopt(FIRST, url=url)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "make adopt: The app's table tasks would take the place of the demo's, which stays: projects has 1 "
+        "rows in DATABASE_URL; DEMO=drop removes them. Nothing was written.\n"
+    )
+    assert checkout.files() == before
+    beside = checkout.adopt(schema({"lists": []}), url=url)
+    assert "The demo's tables stay: projects has 1 rows in DATABASE_URL" in beside
+    assert "The demo's tables are gone: projects, tasks." in checkout.adopt(
+        FIRST, "--demo=drop", "--remove=1", url=url
+    )
+    checkout.upgrade(url)
+    assert "projects" not in tables_of(url)
+
+
+def test_rows_of_the_demo_in_another_database_stop_the_migration_before_anything_is_dropped(
+    checkout: Checkout, new_url: Callable[[], str]
+) -> None:
+    url = new_url()
+    checkout.upgrade(url)
+    execute(url, USER, ROW)
+    checkout.adopt(FIRST)
+    stopped = checkout.alembic(url, "upgrade", "head")
+    assert stopped.returncode != 0
+    assert "The demo's table projects has 1 rows. Delete them, or set drop_rows = True in" in (
+        stopped.stdout + stopped.stderr
+    )
+    assert {"projects", "tasks"} <= tables_of(url)
+    # A tombstone is no row that anybody would miss.
+    execute(url, "UPDATE projects SET is_deleted = true")
+    checkout.upgrade(url)
+    assert "projects" not in tables_of(url)
+    down = checkout.alembic(url, "downgrade", "0003")
+    assert down.returncode == 0, down.stderr
+    execute(url, ROW)
+
+
+def test_the_demo_stays_while_a_declaration_names_its_rows(checkout: Checkout) -> None:
+    own = checkout.path / "shared/models/own.py"
+    own.write_text(
+        (checkout.path / demo.DEMO).read_text().split("class Project")[0]
+        + "class Comment(Synced, Base):\n"
+        '    """Something said."""\n\n'
+        '    __tablename__ = "comments"\n\n'
+        '    project_id: Mapped[str] = columns.relation("projects", "cascade")\n'
+    )
+    said = checkout.adopt(schema({"lists": []}))
+    assert "The demo's tables stay: comments.project_id names their rows." in said
+
+
+def test_what_no_engine_could_take_is_refused_and_nothing_is_written(checkout: Checkout) -> None:
+    before = checkout.files()
+    wide = schema({"wide": [column(f"c{n}") for n in range(400)]})
+    refused = checkout.try_to_adopt(wide)
+    assert refused.returncode == 1
+    assert "400 texts without a length" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert checkout.files() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--schema="], "Say where the app's schema is: make adopt SCHEMA=path/to/schema.ts"),
+        (["--schema=nowhere.ts"], "There is no nowhere.ts."),
+        (["--schema=x.ts", "--remove=yes"], "REMOVE is 1 or not given, and so is DEMO=drop."),
+        ([f"--schema={CORPUS}/throws.js"], "throws.js fails when it is loaded: TypeError: half"),
+    ],
+)
+def test_a_refusal_is_one_line_and_writes_nothing(
+    checkout: Checkout, options: list[str], said: str
+) -> None:
+    before = checkout.files()
+    done = checkout.run("-m", "deploy.adopt", *options)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"make adopt: {said}")
+    assert done.stderr.endswith(" Nothing was written.\n")
+    assert checkout.files() == before
