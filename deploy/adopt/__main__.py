@@ -1,16 +1,17 @@
 """`make adopt`: read, compare, say, write the declarations and their migration."""
 
 import os
-import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
-from deploy.adopt import declarations, demo, schema
-from deploy.adopt.declarations import APP, Difference, Module, Table
+from deploy.adopt import declarations, demo, schema, summary
+from deploy.adopt.declarations import APP, Module, Table
+from deploy.adopt.difference import bring_up
+from deploy.adopt.files import Written
 from deploy.adopt.reader import ROOT, Refused, read_schema
 from shared.db import Base
 
@@ -49,13 +50,11 @@ def adopt(root: Path, wanted: schema.Schema, *, remove: bool, drop_demo: bool) -
     if not wanted["tables"]:
         raise Refused("The schema has no tables.")
     path = root / APP
-    old = path.read_text() if path.exists() else ""
-    module = declarations.parse(old)
-    brought, difference = declarations.bring_up(
-        module, wanted, remove=remove, elsewhere=_elsewhere(root)
-    )
+    module = declarations.parse(path.read_text() if path.exists() else "")
+    brought, difference = bring_up(module, wanted, remove=remove, elsewhere=_elsewhere(root))
     demo_tables, stays = _demo(root, brought, drop_demo=drop_demo)
-    written = _Written(root)
+    before = schema.kept(root)
+    written = Written(root)
     try:
         written.write(path, brought.text)
         if demo_tables:
@@ -67,11 +66,13 @@ def adopt(root: Path, wanted: schema.Schema, *, remove: bool, drop_demo: bool) -
             written.remove(root / demo.DEMO)
         if difference.migrates:
             written.migrate(f"adopt version {wanted['version']} of the app's schema")
-        written.keep(wanted, [] if remove else difference.gone)
+        declared = [] if remove else difference.gone
+        written.write(root / schema.KEPT, schema.text(schema.following(before, wanted, declared)))
     except BaseException:
         written.undo()
         raise
-    return _summary(wanted, brought, difference, written, demo_tables, stays, remove=remove)
+    wanted.setdefault("look", []).extend(schema.doubts(before, wanted))
+    return summary.describe(wanted, brought, difference, written, demo_tables, stays, remove=remove)
 
 
 def _elsewhere(root: Path) -> list[Table]:
@@ -116,7 +117,11 @@ def _rows(root: Path, tables: list[str]) -> str | None:
     urls = {"DATABASE_URL": os.environ.get("DATABASE_URL", "")}
     urls[".local/embedded.db"] = f"sqlite:///{local}" if local.exists() else ""
     for name, url in urls.items():
-        for table, rows in (demo.live_rows(url, tables) if url else {}).items():
+        try:
+            found = demo.live_rows(url, tables) if url else {}
+        except SQLAlchemyError as error:
+            return f"{name} cannot be asked for their rows ({type(error).__name__})"
+        for table, rows in found.items():
             if rows:
                 return f"{table} has {rows} rows in {name}"
     return None
@@ -124,135 +129,6 @@ def _rows(root: Path, tables: list[str]) -> str | None:
 
 def _release(root: Path) -> str:
     return str(tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"])
-
-
-class _Written:
-    """Files that were changed, so that a step that fails leaves none of them changed."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.before: dict[Path, bytes | None] = {}
-        self.migrations: list[Path] = []
-
-    def _remember(self, path: Path) -> None:
-        self.before.setdefault(path, path.read_bytes() if path.exists() else None)
-
-    def write(self, path: Path, text: str) -> None:
-        self._remember(path)
-        if self.before[path] != text.encode():
-            path.write_text(text)
-
-    def new(self, path: Path) -> None:
-        self.before[path] = None
-        self.migrations.append(path)
-
-    def remove(self, path: Path) -> None:
-        self._remember(path)
-        path.unlink()
-
-    def keep(self, wanted: schema.Schema, declared: list[str]) -> None:
-        self._remember(self.root / schema.KEPT)
-        schema.keep(self.root, wanted, declared)
-
-    def migrate(self, message: str) -> None:
-        """Let `make migration` write what the declarations have and the migrations have not."""
-        before = set((self.root / demo.VERSIONS).glob("*.py"))
-        done = subprocess.run(
-            ["deploy/migration.sh", message],
-            cwd=self.root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        for path in set((self.root / demo.VERSIONS).glob("*.py")) - before:
-            self.new(path)
-        if done.returncode:
-            if refusals := re.findall(r"DeclarationError: (.*)", done.stdout):
-                raise Refused(refusals[-1])
-            print(done.stdout, file=sys.stderr)
-            raise Refused("The migration could not be written: see above.")
-
-    def undo(self) -> None:
-        for path, content in self.before.items():
-            if content is None:
-                path.unlink(missing_ok=True)
-            else:
-                path.write_bytes(content)
-
-
-def _summary(
-    wanted: schema.Schema,
-    module: Module,
-    difference: Difference,
-    written: _Written,
-    demo_tables: list[str],
-    demo_stays: str | None,
-    *,
-    remove: bool,
-) -> list[str]:
-    names = {table["name"] for table in wanted["tables"]}
-    tables = [table for table in module.tables if table.name in names]
-    columns = [column for table in tables for column in table.columns]
-    lines = []
-    if difference.gone:
-        lines += [
-            "Removed, with the data in them:"
-            if remove
-            else "Not in the schema, and kept (REMOVE=1 takes them and their data away):",
-            *_listed(difference.gone),
-        ]
-    count = sum(len(table["columns"]) for table in wanted["tables"])
-    lines.append(f"The schema, version {wanted['version']}: {len(names)} tables, {count} columns.")
-    for title, found in (
-        ("New tables", difference.tables),
-        ("New columns", difference.columns),
-        ("Changed", difference.altered),
-    ):
-        if found:
-            lines += [f"{title}:", *_listed(found)]
-    if not (difference.tables or difference.columns or difference.altered or difference.gone):
-        lines.append("Nothing is new.")
-    if demo_tables:
-        lines.append(f"The demo's tables are gone: {', '.join(demo_tables)}.")
-    if demo_stays:
-        lines.append(f"The demo's tables stay: {demo_stays}.")
-    lines += _to_look_at(wanted, tables, columns, difference)
-    for path in sorted(written.migrations):
-        lines.append(f"Wrote {path.relative_to(written.root)}")
-    if written.migrations:
-        lines.append("Next: read it. make run and make up-native apply it.")
-    return lines
-
-
-def _to_look_at(
-    wanted: schema.Schema,
-    tables: list[Table],
-    columns: list[declarations.Column],
-    difference: Difference,
-) -> list[str]:
-    look = list(wanted.get("look", []))
-    if confirm := sum(column.comment.startswith("# confirm") for column in columns):
-        look.append(
-            f"{confirm} relations in {APP} are marked confirm: say what becomes of a row when the one that "
-            "it names is deleted: keep, clear or cascade."
-        )
-    look += [f"{one} is proposed, and declared otherwise." for one in difference.proposed]
-    if renamed := [f"{table.name} as {table.sql}" for table in tables if table.name != table.sql]:
-        look.append(f"Called otherwise in the database: {', '.join(renamed)}.")
-    if wanted["migrations"] is None:
-        look.append(
-            f"The schema is version {wanted['version']} and its migrations were not found: give them with "
-            "MIGRATIONS=path, or make client-schema prints steps to be appended to them."
-        )
-    if replaced := wanted.get("replaced"):
-        found = ", ".join(f"{name} ({why})" for name, why in replaced.items())
-        look.append(f"Read without: {found}.")
-    return ["Look at:", *_listed(look)] if look else []
-
-
-def _listed(lines: list[str]) -> list[str]:
-    return [f"  {line}" for line in lines]
 
 
 if __name__ == "__main__":

@@ -69,22 +69,58 @@ def kept(root: Path) -> Schema | None:
     return schema
 
 
-def keep(root: Path, schema: Schema, declared: list[str]) -> None:
-    """Write what the app has now; of `declared` names, those that it had before are retired."""
-    names = ("version", "tables", "migrations", "models")
-    members = {name: schema.get(name) for name in names} | {"retired": _retired(root, declared)}
-    (root / KEPT).parent.mkdir(exist_ok=True)
-    text = json.dumps(members, indent=2, ensure_ascii=False)
-    # A line for each column. In JSON a string has no line breaks of its own.
-    text = re.sub(r"{[^{}[\]]*}", lambda found: re.sub(r"\n *", " ", found[0]), text)
-    (root / KEPT).write_text(text + "\n")
+def following(before: Schema | None, wanted: Schema, declared: list[str]) -> Schema:
+    """Return what to keep after `before`.
+
+    Of `declared` names, which the app has no more, those that it had before are retired. What was not
+    read this time but is known from before stays: migrations to the same version, models of the same tables.
+    """
+    models = (before["models"] if before else {}) | wanted["models"]
+    tables = {table["name"] for table in wanted["tables"]}
+    now = Schema(
+        version=wanted["version"],
+        tables=wanted["tables"],
+        migrations=wanted["migrations"],
+        models={name: models[name] for name in sorted(models) if name in tables},
+        retired=[],
+    )
+    if before is None:
+        return now
+    known = {*before.get("retired", []), *_names(before)}
+    now["retired"] = [name for name in declared if name in known]
+    if now["migrations"] is None and before["version"] == now["version"]:
+        now["migrations"] = before["migrations"]
+    return now
 
 
-def _retired(root: Path, declared: list[str]) -> list[str]:
-    before = kept(root)
+def doubts(before: Schema | None, wanted: Schema) -> list[str]:
+    """Return sentences on a version that does not follow the one before."""
     if before is None:
         return []
-    known = set(before.get("retired", []))
-    for table in before["tables"]:
-        known |= {table["name"], *(f"{table['name']}.{one['name']}" for one in table["columns"])}
-    return [name for name in declared if name in known]
+    if wanted["version"] < before["version"]:
+        return [
+            f"The schema is version {wanted['version']}; the one that {KEPT} had was {before['version']}."
+        ]
+    if wanted["version"] == before["version"] and wanted["tables"] != before["tables"]:
+        return [
+            f"The schema changed and is still version {wanted['version']}: devices that are out do not get "
+            "the difference before the app raises it and has a migration."
+        ]
+    return []
+
+
+def text(kept: Schema) -> str:
+    """Return the text of the file, with a line for each column."""
+    indented = json.dumps(kept, indent=2, ensure_ascii=False)
+    # In JSON a string has no line breaks of its own.
+    lines = re.sub(r"{[^{}[\]]*}", lambda found: re.sub(r"\n *", " ", found[0]), indented)
+    return lines + "\n"
+
+
+def _names(kept: Schema) -> list[str]:
+    columns = [
+        f"{table['name']}.{column['name']}"
+        for table in kept["tables"]
+        for column in table["columns"]
+    ]
+    return [*columns, *(table["name"] for table in kept["tables"])]

@@ -15,6 +15,7 @@ from tests.conftest import lacking
 CORPUS = Path(__file__).parent / "corpus"
 #: Every schema of the corpus that can be adopted.
 ADOPTABLE = (
+    "aliased/app/schema.js",
     "as_list.json",
     "as_returned.json",
     "commonjs/schema.js",
@@ -73,3 +74,12 @@ def reserved() -> Any:
             column(word, kinds[n % 3], isOptional=n % 2 == 0) for n, word in enumerate(part)
         ]
     return schema(tables)
+
+
+def whole_corpus() -> Any:
+    """Every table of the corpus in one schema; of tables of one name the first."""
+    tables: dict[str, Any] = {}
+    for path in ADOPTABLE:
+        for table in read(path)["tables"]:
+            tables.setdefault(table["name"].lower(), table)
+    return schema({table["name"]: table["columns"] for table in tables.values()})

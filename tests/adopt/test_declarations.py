@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.adopt.declarations import bring_up, parse
+from deploy.adopt.declarations import parse
+from deploy.adopt.difference import bring_up
 from deploy.adopt.reader import Refused
 from tests.adopt import ADOPTABLE, CORPUS, column, read, reserved, schema
 from tests.adopt.declared import wire_schema

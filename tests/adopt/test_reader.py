@@ -169,6 +169,13 @@ def test_relations_and_kinds_are_proposed_from_the_models() -> None:
     assert {name: model["class"] for name, model in found["models"].items()} == {
         "posts": "Article",
         "comments": "Remark",
+        "members": "Member",
+    }
+    assert found["models"]["members"] == {
+        "class": "Member",
+        "associations": [],
+        "relations": [],
+        "columns": {"name": "json"},
     }
     assert found["models"]["posts"]["columns"] == {
         "meta": "json",

@@ -5,13 +5,17 @@ import Module, { createRequire, isBuiltin } from 'node:module'
 import { dirname, relative } from 'node:path'
 import vm from 'node:vm'
 
+import { babelAliases } from './aliases.mjs'
+
 const require = createRequire(import.meta.url)
 const { replace } = require('./stand_in.cjs')
 const { watermelondb, Refusal } = require('./watermelondb.cjs')
 
 const SOURCES = ['.tsx', '.ts', '.mts', '.cts', '.jsx', '.js', '.mjs', '.cjs', '.json']
 /** As Metro does: the platform's own file first. */
-const EXTENSIONS = SOURCES.flatMap((end) => ['.ios', '.native', '', '.android', '.web'].map((platform) => platform + end))
+const EXTENSIONS = SOURCES.flatMap((end) =>
+  ['.ios', '.native', '', '.android', '.web'].map((platform) => platform + end),
+)
 const WATERMELON = /^@nozbe\/watermelondb(\/|$)/
 /** Native by nature: nothing of them runs here, whether installed or not. */
 const NATIVE = /^(react-native|expo|@react-native|@react-native-\w+|@expo)([/-]|$)/
@@ -30,6 +34,7 @@ export async function load(paths, { strict, modules, root }) {
   const library = createRequire(`${modules}/`)
   const esbuild = library('esbuild')
   const shown = (path) => relative(root, path)
+  const aliased = babelAliases(root)
 
   const plugin = {
     name: 'app',
@@ -40,7 +45,11 @@ export async function load(paths, { strict, modules, root }) {
         const nothing = { path: STAND_IN + path, external: true }
         if (NATIVE.test(path)) return nothing
         const options = { kind: 'require-call', importer, resolveDir, pluginData: plugin }
-        const found = await build.resolve(path, options)
+        const meant = /^[./]/.test(path) ? [] : aliased(path)
+        let found = { errors: [path] }
+        for (const one of [...meant, path]) {
+          if (found.errors.length) found = await build.resolve(one, options)
+        }
         if (found.errors.length && isBuiltin(path)) return { path, external: true }
         if (found.errors.length || !SOURCES.some((end) => found.path.endsWith(end))) return nothing
         if (/[\\/]node_modules[\\/]/.test(found.path)) return { path: found.path, external: true }
@@ -54,17 +63,30 @@ export async function load(paths, { strict, modules, root }) {
           const contents = path.endsWith('.json')
             ? `module.exports = ${JSON.stringify(JSON.parse(source))}`
             : await toCommonJs(source, path)
-          return { contents: isStrict ? contents : guarded(contents, shown(path)), loader: 'js', resolveDir }
+          return {
+            contents: isStrict ? contents : guarded(contents, shown(path)),
+            loader: 'js',
+            resolveDir,
+          }
         } catch (error) {
           if (isStrict) throw new Refusal(`${shown(path)} cannot be read: ${firstLine(error)}.`)
-          return { contents: `module.exports = replaced(${JSON.stringify(shown(path))}, "cannot be read")`, resolveDir }
+          return {
+            contents: `module.exports = replaced(${JSON.stringify(shown(path))}, "cannot be read")`,
+            resolveDir,
+          }
         }
       })
     },
   }
 
   async function toCommonJs(source, path) {
-    const options = { format: 'cjs', target: 'node18', tsconfigRaw: TSCONFIG, sourcefile: path, logLevel: 'silent' }
+    const options = {
+      format: 'cjs',
+      target: 'node18',
+      tsconfigRaw: TSCONFIG,
+      sourcefile: path,
+      logLevel: 'silent',
+    }
     const typed = /\.([mc]?ts|tsx)$/.exec(path)
     if (typed) {
       const loader = typed[1] === 'tsx' ? 'tsx' : 'ts'
@@ -77,10 +99,16 @@ export async function load(paths, { strict, modules, root }) {
     } catch (error) {
       const others = [
         () => esbuild.transform(source, { ...options, loader: first[1] }),
-        () => esbuild.transform(library('flow-remove-types')(source, { all: true }).toString(), { ...options, loader: 'tsx' }),
+        () =>
+          esbuild.transform(library('flow-remove-types')(source, { all: true }).toString(), {
+            ...options,
+            loader: 'tsx',
+          }),
       ]
       for (const other of others) {
-        const read = await Promise.resolve().then(other).catch(() => null)
+        const read = await Promise.resolve()
+          .then(other)
+          .catch(() => null)
         if (read) return read.code
       }
       throw error
@@ -88,7 +116,14 @@ export async function load(paths, { strict, modules, root }) {
   }
 
   const entry = paths.map((path) => `() => require(${JSON.stringify(path)})`).join(',\n')
-  const bundle = { bundle: true, format: 'cjs', platform: 'node', target: 'node18', write: false, logLevel: 'silent' }
+  const bundle = {
+    bundle: true,
+    format: 'cjs',
+    platform: 'node',
+    target: 'node18',
+    write: false,
+    logLevel: 'silent',
+  }
   let built
   try {
     built = await esbuild.build({
@@ -105,7 +140,9 @@ export async function load(paths, { strict, modules, root }) {
   } catch (error) {
     const [first] = error.errors ?? []
     if (first?.detail instanceof Refusal) throw first.detail
-    throw new Refusal(`${shown(paths[0])} cannot be read: ${firstLine(first ? { message: first.text } : error)}.`)
+    throw new Refusal(
+      `${shown(paths[0])} cannot be read: ${firstLine(first ? { message: first.text } : error)}.`,
+    )
   }
 
   /** What a module that could not be loaded is replaced by; a refusal is no such failure. */
@@ -123,7 +160,10 @@ export async function load(paths, { strict, modules, root }) {
     } catch (error) {
       if (error instanceof Refusal) throw error
     }
-    const [, packaged] = /.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+)/.exec(name) ?? [null, name]
+    const [, packaged] = /.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+)/.exec(name) ?? [
+      null,
+      name,
+    ]
     try {
       // What only a bundler can take: modules of another kind, without extensions, in TypeScript.
       const external = ['@nozbe/watermelondb', 'react-native', 'expo']
@@ -137,7 +177,14 @@ export async function load(paths, { strict, modules, root }) {
   function evaluate(code) {
     const module = { exports: {} }
     const names = ['require', 'module', 'exports', 'replaced', '__filename', '__dirname']
-    vm.compileFunction(code, names)(requireHere, module, module.exports, replaced, paths[0], dirname(paths[0]))
+    vm.compileFunction(code, names)(
+      requireHere,
+      module,
+      module.exports,
+      replaced,
+      paths[0],
+      dirname(paths[0]),
+    )
     return module.exports
   }
 
@@ -161,6 +208,8 @@ function guarded(code, name) {
 }
 
 export function firstLine(error) {
-  const text = error?.errors?.[0]?.text ?? (error instanceof Error ? `${error.name}: ${error.message}` : error?.message ?? String(error))
+  const text =
+    error?.errors?.[0]?.text ??
+    (error instanceof Error ? `${error.name}: ${error.message}` : (error?.message ?? String(error)))
   return text.split('\n')[0].replace(/[.:]$/, '')
 }

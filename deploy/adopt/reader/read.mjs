@@ -8,8 +8,9 @@ import { existsSync, readdirSync, realpathSync, statSync, writeFileSync } from '
 import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 
-import { canonicalMigrations, canonicalModels, canonicalSchema, findMigrations, findSchema, proposeRelations } from './canonical.mjs'
+import { canonicalMigrations, canonicalSchema, findMigrations, findSchema } from './canonical.mjs'
 import { firstLine, load } from './load.mjs'
+import { canonicalModels, proposeRelations } from './models.mjs'
 
 const require = createRequire(import.meta.url)
 const { replaced, standIn } = require('./stand_in.cjs')
@@ -23,12 +24,18 @@ function prepareGlobals() {
   Object.assign(globalThis, { __DEV__: true, window: globalThis, self: globalThis })
   for (const name of ['document', 'navigator', 'localStorage', 'sessionStorage', 'location']) {
     // Some are Node's own getters, which warn or throw.
-    Object.defineProperty(globalThis, name, { value: standIn(name), configurable: true, writable: true })
+    Object.defineProperty(globalThis, name, {
+      value: standIn(name),
+      configurable: true,
+      writable: true,
+    })
   }
   process.env.NODE_ENV = 'development'
   for (const name of ['exit', 'abort', 'kill']) {
     process[name] = () => {
-      throw new Refusal(`${shown(settings.schema)} ends the process with process.${name}() when it is loaded.`)
+      throw new Refusal(
+        `${shown(settings.schema)} ends the process with process.${name}() when it is loaded.`,
+      )
     }
   }
   // What the app began and nobody waits for.
@@ -37,10 +44,17 @@ function prepareGlobals() {
 
 function beside(schema) {
   const folder = dirname(schema)
-  const found = readdirSync(folder).filter((name) => /^migrations\.([mc]?[jt]sx?)$/.test(name)).sort()
+  const found = readdirSync(folder)
+    .filter((name) => /^migrations\.([mc]?[jt]sx?)$/.test(name))
+    .sort()
   if (found.length) return join(folder, found[0])
   const index = join(folder, 'migrations')
-  const within = existsSync(index) && statSync(index).isDirectory() && readdirSync(index).filter((name) => /^index\.[mc]?[jt]sx?$/.test(name)).sort()
+  const within =
+    existsSync(index) &&
+    statSync(index).isDirectory() &&
+    readdirSync(index)
+      .filter((name) => /^index\.[mc]?[jt]sx?$/.test(name))
+      .sort()
   return within && within.length ? join(index, within[0]) : null
 }
 
@@ -50,8 +64,10 @@ function modulesOf(path) {
   return readdirSync(path, { withFileTypes: true })
     .sort((one, other) => (one.name < other.name ? -1 : 1))
     .flatMap((entry) => {
-      if (entry.isDirectory()) return /^(node_modules|__\w+__)$/.test(entry.name) ? [] : modulesOf(join(path, entry.name))
-      const isModule = MODULE.test(entry.name) && !/\.(d|test|spec)\.[mc]?[jt]sx?$|\.json$/.test(entry.name)
+      if (entry.isDirectory())
+        return /^(node_modules|__\w+__)$/.test(entry.name) ? [] : modulesOf(join(path, entry.name))
+      const isModule =
+        MODULE.test(entry.name) && !/\.(d|test|spec)\.[mc]?[jt]sx?$|\.json$/.test(entry.name)
       return isModule ? [join(path, entry.name)] : []
     })
 }
@@ -74,12 +90,24 @@ async function read() {
     }
   })
   const schema = canonicalSchema(findSchema(modules[0], settings.export, shown(schemaPath)), look)
-  const besides = given ?? sibling ? findMigrations(modules[1], shown(paths[1])) : null
-  if (given && !besides) throw new Refusal(`${shown(given)} exports no result of schemaMigrations().`)
-  const migrations = canonicalMigrations((given ? null : findMigrations(modules[0], shown(schemaPath))) ?? besides, schema.version, look)
+  const besides = (given ?? sibling) ? findMigrations(modules[1], shown(paths[1])) : null
+  if (given && !besides)
+    throw new Refusal(`${shown(given)} exports no result of schemaMigrations().`)
+  const migrations = canonicalMigrations(
+    (given ? null : findMigrations(modules[0], shown(schemaPath))) ?? besides,
+    schema.version,
+    look,
+  )
   const models = canonicalModels(modules.slice(paths.length - modelPaths.length))
   const relations = proposeRelations(schema.tables, models, look)
-  return { ...schema, migrations, relations, models, look, replaced: Object.fromEntries([...replaced].sort()) }
+  return {
+    ...schema,
+    migrations,
+    relations,
+    models,
+    look,
+    replaced: Object.fromEntries([...replaced].sort()),
+  }
 }
 
 let result
@@ -90,7 +118,9 @@ try {
   result = { schema: await read() }
 } catch (error) {
   if (!(error instanceof Refusal)) console.error(error)
-  result = { error: error instanceof Refusal ? error.message : `The reader failed: ${firstLine(error)}.` }
+  result = {
+    error: error instanceof Refusal ? error.message : `The reader failed: ${firstLine(error)}.`,
+  }
 }
 writeFileSync(settings.result, JSON.stringify(result))
 exit(0)

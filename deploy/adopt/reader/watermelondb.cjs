@@ -6,7 +6,15 @@ const { origin, standIn } = require('./stand_in.cjs')
 
 const TYPES = ['string', 'number', 'boolean']
 const RESERVED = ['id', '_changed', '_status', 'local_storage']
-const OBJECT = ['constructor', 'prototype', 'hasOwnProperty', 'isPrototypeOf', 'toString', 'toLocaleString', 'valueOf']
+const OBJECT = [
+  'constructor',
+  'prototype',
+  'hasOwnProperty',
+  'isPrototypeOf',
+  'toString',
+  'toLocaleString',
+  'valueOf',
+]
 const SQLITE = ['rowid', 'oid', '_rowid_', 'sqlite_master']
 
 /** Something that cannot be adopted, in one sentence. It passes through every `catch` of the reader. */
@@ -59,7 +67,10 @@ function checkUnique(names, what) {
   for (const name of names) {
     const before = seen.get(name.toLowerCase())
     refuse(before === name, `${what} '${name}' is declared twice.`)
-    refuse(before, `${what} '${name}' and '${before}' differ only by case; SQLite takes them for one.`)
+    refuse(
+      before,
+      `${what} '${name}' and '${before}' differ only by case; SQLite takes them for one.`,
+    )
     seen.set(name.toLowerCase(), name)
   }
 }
@@ -76,16 +87,26 @@ function checkColumn(column, table) {
     `${what} is of type '${column.type}'; WatermelonDB knows ${TYPES.join(', ')}.`,
   )
   refuse(
-    (name === 'created_at' || name === 'updated_at') && (column.type !== 'number' || column.isOptional),
+    (name === 'created_at' || name === 'updated_at') &&
+      (column.type !== 'number' || column.isOptional),
     `${what} must be a number and not optional: WatermelonDB sets it.`,
   )
-  refuse(name === 'last_modified' && column.type !== 'number', `${what} must be a number in WatermelonDB.`)
-  refuse(name.toLowerCase() === '_deleted', `${what} is a name of the export's own: give the column another one.`)
+  refuse(
+    name === 'last_modified' && column.type !== 'number',
+    `${what} must be a number in WatermelonDB.`,
+  )
+  refuse(
+    name.toLowerCase() === '_deleted',
+    `${what} is a name of the export's own: give the column another one.`,
+  )
 }
 
 function checkColumns(columns, table) {
   listOf(columns, `\`columns\` of '${table}'`).forEach((column) => checkColumn(column, table))
-  checkUnique(columns.map((column) => column.name), `The column of '${table}'`)
+  checkUnique(
+    columns.map((column) => column.name),
+    `The column of '${table}'`,
+  )
 }
 
 function tableSchema({ name, columns: columnArray, unsafeSql }) {
@@ -99,15 +120,25 @@ function appSchema({ version, tables: list, unsafeSql }) {
   checkVersion(version)
   listOf(list, '`tables` of appSchema()')
   list.forEach((table) => checkName(table.name, 'a table'))
-  checkUnique(list.map((table) => table.name), 'The table')
-  const schema = { version, tables: Object.fromEntries(list.map((table) => [table.name, table])), unsafeSql }
+  checkUnique(
+    list.map((table) => table.name),
+    'The table',
+  )
+  const schema = {
+    version,
+    tables: Object.fromEntries(list.map((table) => [table.name, table])),
+    unsafeSql,
+  }
   made.schemas.push(schema)
   return schema
 }
 
 function checkVersion(version) {
   resolved(version, 'The version')
-  refuse(!Number.isInteger(version) || version < 1, `The schema's version is ${version}; it must be 1, 2, 3 …`)
+  refuse(
+    !Number.isInteger(version) || version < 1,
+    `The schema's version is ${version}; it must be 1, 2, 3 …`,
+  )
 }
 
 function createTable(table) {
@@ -133,7 +164,10 @@ function schemaMigrations({ migrations }) {
   const sorted = [...listOf(migrations, '`migrations` of schemaMigrations()')]
   for (const { toVersion, steps } of sorted) {
     resolved(toVersion, "A migration's toVersion")
-    refuse(!Number.isInteger(toVersion) || toVersion < 2, `A migration is to version ${toVersion}; the first is to 2.`)
+    refuse(
+      !Number.isInteger(toVersion) || toVersion < 2,
+      `A migration is to version ${toVersion}; the first is to 2.`,
+    )
     listOf(steps, `\`steps\` of the migration to version ${toVersion}`)
     refuse(
       !steps.every((step) => ['create_table', 'add_columns', 'sql'].includes(step.type)),
@@ -143,7 +177,10 @@ function schemaMigrations({ migrations }) {
   sorted.sort((one, other) => one.toVersion - other.toVersion)
   sorted.slice(1).forEach(({ toVersion }, index) => {
     const expected = sorted[index].toVersion + 1
-    refuse(toVersion !== expected, `Migrations are without gaps or duplicates: ${expected} is to follow, not ${toVersion}.`)
+    refuse(
+      toVersion !== expected,
+      `Migrations are without gaps or duplicates: ${expected} is to follow, not ${toVersion}.`,
+    )
   })
   const result = {
     validated: true,
@@ -179,7 +216,18 @@ function decorator(name) {
   }
 }
 
-const FIELDS = ['text', 'field', 'date', 'json', 'relation', 'immutableRelation', 'children', 'readonly', 'nochange', 'lazy']
+const FIELDS = [
+  'text',
+  'field',
+  'date',
+  'json',
+  'relation',
+  'immutableRelation',
+  'children',
+  'readonly',
+  'nochange',
+  'lazy',
+]
 const METHODS = ['writer', 'reader', 'action', 'experimentalFailsafe']
 
 const names = {
@@ -207,4 +255,14 @@ function watermelondb(path) {
   return Object.assign(module, names, { __esModule: true, default: names[last] ?? rest[last] })
 }
 
-module.exports = { watermelondb, made, DECORATED, Refusal, refuse, resolved, appSchema, tableSchema, schemaMigrations }
+module.exports = {
+  watermelondb,
+  made,
+  DECORATED,
+  Refusal,
+  refuse,
+  resolved,
+  appSchema,
+  tableSchema,
+  schemaMigrations,
+}

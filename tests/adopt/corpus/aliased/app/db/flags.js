@@ -1,0 +1,1 @@
+export const open = { name: 'is_open', type: 'boolean' }

@@ -1,0 +1,1 @@
+export { default as VERSION } from 'db/version.json'
