@@ -2,6 +2,8 @@
 
 import keyword
 import shutil
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,13 @@ def read(path: str | Path, **options: Any) -> Any:
     """Read a schema of the corpus, or one that a test wrote."""
     if not shutil.which("node") or not shutil.which("npm"):
         lacking("Node.js with npm")
-    return read_schema(CORPUS / path, **options)
+    # A process of Node's each time would be most of the time that these tests take.
+    return deepcopy(_read(CORPUS / path)) if not options else read_schema(CORPUS / path, **options)
+
+
+@cache
+def _read(path: Path) -> Any:
+    return read_schema(path)
 
 
 def column(name: str, kind: str = "string", **flags: bool) -> dict[str, Any]:
