@@ -37,6 +37,20 @@ def test_what_the_apps_bundler_resolves_is_resolved() -> None:
     ]
 
 
+def test_aliases_of_babel_are_resolved_too() -> None:
+    found = read("aliased/app/schema.js")
+    assert found["tables"] == [{"name": "ports", "columns": [column("is_open", "boolean")]}]
+    assert found["replaced"] == {}
+
+
+@pytest.mark.parametrize("start", ["\ufeff", "\ufeff// CRLF\r\n", "#!/usr/bin/env node\n"])
+def test_files_as_other_systems_write_them(tmp_path: Path, start: str) -> None:
+    odd = tmp_path / 'it\'s "ours" ü'
+    odd.mkdir()
+    (odd / "schema.js").write_text(start + (CORPUS / "commonjs/schema.js").read_text(), newline="")
+    assert read(odd / "schema.js")["tables"] == read("commonjs/schema.js")["tables"]
+
+
 def test_json_is_read_in_both_forms() -> None:
     assert read("as_returned.json")["tables"][1]["columns"] == [
         column("album_id", isIndexed=True),
@@ -55,7 +69,8 @@ def test_what_cannot_be_resolved_is_replaced_and_named() -> None:
 
 
 def test_what_the_module_prints_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
-    assert [table["name"] for table in read("prints.js")["tables"]] == ["logs"]
+    found = read_schema(CORPUS / "prints.js")
+    assert [table["name"] for table in found["tables"]] == ["logs"]
     out, err = capfd.readouterr()
     assert out == ""
     assert 'not this"}\nnor this\n' in err

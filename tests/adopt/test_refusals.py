@@ -27,6 +27,7 @@ from tests.conftest import lacking
         ("no_schema.js", "has no result of appSchema(): export it"),
         ("depends_on_name.ts", "The name of a table depends on react-native-config.PREFIX"),
         ("depends_on_spread.ts", "`columns` of 'logs' depends on @acme/columns.base"),
+        ("passed_on/schema.ts", "isOptional of 'logs.line' depends on @acme/columns.isOptional"),
         ("depends_on_flag.ts", "The column 'logs.line' depends on ./missing.common"),
     ],
 )

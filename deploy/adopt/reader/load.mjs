@@ -8,7 +8,7 @@ import vm from 'node:vm'
 import { babelAliases } from './aliases.mjs'
 
 const require = createRequire(import.meta.url)
-const { replace } = require('./stand_in.cjs')
+const { inherit, replace } = require('./stand_in.cjs')
 const { watermelondb, Refusal } = require('./watermelondb.cjs')
 
 const SOURCES = ['.tsx', '.ts', '.mts', '.cts', '.jsx', '.js', '.mjs', '.cjs', '.json']
@@ -20,6 +20,9 @@ const WATERMELON = /^@nozbe\/watermelondb(\/|$)/
 /** Native by nature: nothing of them runs here, whether installed or not. */
 const NATIVE = /^(react-native|expo|@react-native|@react-native-\w+|@expo)([/-]|$)/
 const STAND_IN = 'stand-in:'
+/** What the loader calls from within the app's modules. */
+const REPLACED = '__adoptReplaced'
+const INHERIT = '__adoptInherit'
 /** As Babel reads an app's decorators and classes. */
 const TSCONFIG = {
   compilerOptions: { experimentalDecorators: true, useDefineForClassFields: false, jsx: 'react' },
@@ -56,7 +59,7 @@ export async function load(paths, { strict, modules, root }) {
         return { path: found.path, namespace: 'app' }
       })
       build.onLoad({ filter: /.*/, namespace: 'app' }, async ({ path }) => {
-        const source = await readFile(path, 'utf8')
+        const source = (await readFile(path, 'utf8')).replace(/^\uFEFF/, '')
         const resolveDir = dirname(path)
         const isStrict = strict.includes(path)
         try {
@@ -64,14 +67,16 @@ export async function load(paths, { strict, modules, root }) {
             ? `module.exports = ${JSON.stringify(JSON.parse(source))}`
             : await toCommonJs(source, path)
           return {
-            contents: isStrict ? contents : guarded(contents, shown(path)),
+            contents: isStrict
+              ? `${contents}\n${INHERIT}(module.exports)`
+              : guarded(contents, shown(path)),
             loader: 'js',
             resolveDir,
           }
         } catch (error) {
           if (isStrict) throw new Refusal(`${shown(path)} cannot be read: ${firstLine(error)}.`)
           return {
-            contents: `module.exports = replaced(${JSON.stringify(shown(path))}, "cannot be read")`,
+            contents: `module.exports = ${REPLACED}(${JSON.stringify(shown(path))}, "cannot be read")`,
             resolveDir,
           }
         }
@@ -176,15 +181,16 @@ export async function load(paths, { strict, modules, root }) {
 
   function evaluate(code) {
     const module = { exports: {} }
-    const names = ['require', 'module', 'exports', 'replaced', '__filename', '__dirname']
-    vm.compileFunction(code, names)(
-      requireHere,
+    const given = {
+      require: requireHere,
       module,
-      module.exports,
-      replaced,
-      paths[0],
-      dirname(paths[0]),
-    )
+      exports: module.exports,
+      __filename: paths[0],
+      __dirname: dirname(paths[0]),
+      [REPLACED]: replaced,
+      [INHERIT]: inherit,
+    }
+    vm.compileFunction(code, Object.keys(given))(...Object.values(given))
     return module.exports
   }
 
@@ -204,7 +210,8 @@ function catchInPackages(requireHere) {
 
 function guarded(code, name) {
   const directive = code.startsWith('"use strict"') ? '"use strict"; ' : ''
-  return `${directive}try {${code}\n} catch (error) { module.exports = replaced(${JSON.stringify(name)}, error) }`
+  const otherwise = `module.exports = ${REPLACED}(${JSON.stringify(name)}, error)`
+  return `${directive}try {${code}\n${INHERIT}(module.exports) } catch (error) { ${otherwise} }`
 }
 
 export function firstLine(error) {

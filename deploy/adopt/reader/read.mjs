@@ -86,7 +86,10 @@ async function read() {
       return loader()
     } catch (error) {
       if (error instanceof Refusal) throw error
-      throw new Refusal(`${shown(paths[index])} fails when it is loaded: ${firstLine(error)}.`)
+      const without = replaced.size ? ` (loaded without ${[...replaced.keys()].join(', ')})` : ''
+      throw new Refusal(
+        `${shown(paths[index])} fails when it is loaded: ${firstLine(error)}${without}.`,
+      )
     }
   })
   const schema = canonicalSchema(findSchema(modules[0], settings.export, shown(schemaPath)), look)
@@ -119,7 +122,10 @@ try {
 } catch (error) {
   if (!(error instanceof Refusal)) console.error(error)
   result = {
-    error: error instanceof Refusal ? error.message : `The reader failed: ${firstLine(error)}.`,
+    error:
+      error instanceof Refusal
+        ? error.message
+        : `${shown(settings.schema)} cannot be adopted: ${firstLine(error)}.`,
   }
 }
 writeFileSync(settings.result, JSON.stringify(result))

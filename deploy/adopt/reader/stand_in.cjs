@@ -24,7 +24,7 @@ function make(path) {
     if (key === ORIGIN) return path
     if (own.has(key)) return own.get(key)
     if (key === '__esModule') return true
-    if (key === 'default') return self
+    if (key === 'default' || (typeof key === 'string' && key.includes(MARK))) return self
     if (key === 'prototype') return target.prototype
     if (key === 'toString' || key === 'toJSON') return () => marked(path)
     if (key === Symbol.toPrimitive) return (hint) => (hint === 'number' ? NaN : marked(path))
@@ -68,4 +68,10 @@ function replace(name, why) {
   return standIn(name)
 }
 
-module.exports = { standIn, origin, replace, replaced, MARK }
+/** Let a module that passes on all of a stand-in's names (`export *`) have every name too. */
+function inherit(exports) {
+  const source = Object.keys(Object(exports)).find((key) => key.includes(MARK))
+  if (source) Object.setPrototypeOf(exports, Object.getPrototypeOf(standIn(origin(source))))
+}
+
+module.exports = { standIn, inherit, origin, replace, replaced, MARK }
