@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest --install -n auto --dist loadscope --no-loadsc
 CLI := $(BIN)/python -m deploy.local.cli
 
 .DEFAULT_GOAL := help
-.PHONY: help run up-native down-native up up-monitoring down client-schema admin scale restart migrate logs backup restore \
+.PHONY: help adopt run up-native down-native up up-monitoring down client-schema admin scale restart migrate logs backup restore \
 	drop-replaced purge keys \
 	test test-mysql test-cluster test-compose bench soak lint format migration lock playground clean
 
@@ -111,6 +111,9 @@ format: $(VENV)/.dev  ## Format the code and mend what can be mended
 	@$(BIN)/python -m ruff check --fix .
 
 ##@ Change
+
+adopt: $(VENV)/.runtime  ## Declare the tables of an app's own schema: make adopt SCHEMA=path/to/schema.ts
+	@$(BIN)/python -m deploy.adopt --schema="$(SCHEMA)" --models="$(MODELS)" --migrations="$(MIGRATIONS)" --export="$(EXPORT)" --remove="$(REMOVE)" --demo="$(DEMO)"
 
 migration: $(VENV)/.runtime  ## Write the migration for changed models: make migration M="add comments"
 	@deploy/migration.sh "$(M)"

@@ -104,7 +104,19 @@ def parse(text: str) -> Module:
 
 
 def _is_synced(node: ast.ClassDef) -> bool:
-    return any(isinstance(base, ast.Name) and base.id == "Synced" for base in node.bases)
+    bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+    return "Synced" in bases and "__tablename__" in _constants(node)
+
+
+def _constants(node: ast.ClassDef) -> dict[str, object]:
+    """Return what a class's body assigns as it is written there."""
+    return {
+        target.id: one.value.value
+        for one in node.body
+        if isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant)
+        for target in one.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def _first_line(lines: list[str], node: ast.stmt) -> int:
@@ -117,13 +129,7 @@ def _first_line(lines: list[str], node: ast.stmt) -> int:
 
 
 def _table(lines: list[str], node: ast.ClassDef) -> Table:
-    constants = {
-        target.id: one.value.value
-        for one in node.body
-        if isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant)
-        for target in one.targets
-        if isinstance(target, ast.Name)
-    }
+    constants = _constants(node)
     sql = str(constants["__tablename__"])
     spans, columns = [], []
     for one in node.body:

@@ -18,6 +18,7 @@ SERVER_COLUMNS = {
     "id",
     "created_at_ms",
     "updated_at_ms",
+    "repeated_at_ms",
     "is_deleted",
     "created_by",
 }
