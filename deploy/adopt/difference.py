@@ -71,10 +71,8 @@ def bring_up(
     difference.gone += declared
     if not remove:
         tables += declared.values()
-    added = [*difference.tables, *difference.columns]
-    difference.migrates = bool(added or (remove and difference.gone)) or any(
-        "optional" in one or "required" in one for one in difference.altered
-    )
+    if difference.tables or difference.columns or (remove and difference.gone):
+        difference.migrates = True
     return replace(module, head=head_for(module.head, tables), tables=tuple(tables)), difference
 
 
@@ -155,6 +153,8 @@ def _kept(old: Column, proposal: Column, label: str, difference: Difference) -> 
     if (old.optional, old.indexed) == (proposal.optional, proposal.indexed):
         return old
     if old.optional != proposal.optional:
+        # A relation that the server enforces is NULL in an orphan's tombstone either way.
+        difference.migrates |= old.kind != "relation" or old.arguments[-1] == quoted("keep")
         difference.altered.append(
             f"{label} is {'optional' if proposal.optional else 'required'} now"
         )

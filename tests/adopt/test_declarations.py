@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,26 @@ def test_what_the_schema_has_no_more_is_kept_until_told() -> None:
     assert wire_schema(module.text) == newer["tables"]
     # What named its rows is a plain column now: nothing may refer to a table that is not there.
     assert "relation" not in module.text
+
+
+def test_only_what_the_database_holds_is_migrated() -> None:
+    text = adopted(FIRST)
+    tables = FIRST["tables"]
+    optional, indexed, both = deepcopy(tables), deepcopy(tables), deepcopy(tables)
+    indexed[0]["columns"][0]["isIndexed"] = True
+    optional[0]["columns"][0]["isOptional"] = True
+    both[0]["columns"][1]["isOptional"] = True
+    enforced = text.replace('"keep"', '"cascade"')
+    for before, now, migrates in (
+        (text, indexed, False),
+        (text, optional, True),
+        (text, both, True),
+        (enforced, both, False),
+    ):
+        module, difference = bring_up(parse(before), FIRST | {"tables": now}, remove=False)
+        assert len(difference.altered) == 1
+        assert difference.migrates is migrates
+        assert wire_schema(module.text) == now
 
 
 def test_a_column_of_another_type_is_refused() -> None:
