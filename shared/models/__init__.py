@@ -1,8 +1,15 @@
 """The tables. Importing this package declares all of them."""
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from shared.models.account import LoginFailures, Session, User
 from shared.models.restore import Restore
 from shared.models.revocation import Revocation
-from shared.models.synced import Project, Synced, Task
+from shared.models.synced import Synced
 
-__all__ = ["LoginFailures", "Project", "Restore", "Revocation", "Session", "Synced", "Task", "User"]
+__all__ = ["LoginFailures", "Restore", "Revocation", "Session", "Synced", "User"]
+
+# After the server's own tables, whose names no declaration may take.
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

@@ -18,6 +18,8 @@ from shared.models.columns import DECLARED, EMPTY_IN_SQL, Column, DeclarationErr
 NAME = re.compile(r"[a-zA-Z_]\w*", re.ASCII)
 #: What WatermelonDB and the export (`_deleted`) keep for themselves.
 RESERVED = {"id", "_changed", "_status", "local_storage", "_deleted"}
+#: Reserved by an engine, and left without quotes by SQLAlchemy, unlike every other such word.
+UNQUOTED = {"external", "library", "manual", "nothing", "returning", "tablesample", "vector"}
 #: What SQLAlchemy's declarative classes use themselves.
 SQLALCHEMY_OWN = {"metadata", "registry"}
 #: Characters of a name in MySQL.
@@ -47,9 +49,10 @@ def read_declaration(
                 f"{name}.{attribute} is a column of the server. A column of the app with this name "
                 f'is declared as {attribute}_: Mapped[…] = columns.…(name="{attribute}").'
             )
-        if attribute in SQLALCHEMY_OWN:
+        if attribute in SQLALCHEMY_OWN or attribute.lower() in UNQUOTED:
+            owner = "SQLAlchemy's own" if attribute in SQLALCHEMY_OWN else "a word of SQL"
             raise DeclarationError(
-                f"{name}.{attribute} is SQLAlchemy's own. A column of the app with this name is "
+                f"{name}.{attribute} is {owner}. A column of the app with this name is "
                 f'declared as {attribute}_: Mapped[…] = columns.…(name="{attribute}").'
             )
         if isinstance(value, MappedColumn):
@@ -62,9 +65,10 @@ def read_declaration(
 
 
 def _check_table(model: str, table: str, taken: Iterable[str]) -> None:
-    if table.lower() in taken:
+    if table.lower() in taken or table.lower() in UNQUOTED:
+        why = "is a word of SQL" if table.lower() in UNQUOTED else "is a table already"
         raise DeclarationError(
-            f"{model}: the server has a table {table} already. Write "
+            f"{model}: {table} {why}. Write "
             f'__tablename__ = "app_{table}" and WIRE_NAME = "{table}".'
         )
     if len(table) > MAX_NAME:

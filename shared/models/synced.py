@@ -1,7 +1,7 @@
-"""The tables that devices sync.
+"""What every table that devices sync has, and what becomes of its declaration.
 
-A table is declared here and nowhere else: its columns are what travels, in this order, and pull,
-push, repair and cascade follow from them. Add a class, then a migration (`make migration`).
+A declaration is a class in a module of this folder: its columns are what travels, in this order, and
+pull, push, repair and cascade follow from them. Add a class, then a migration (`make migration`).
 """
 
 from typing import Any, ClassVar
@@ -10,7 +10,6 @@ from sqlalchemy import BigInteger, Boolean, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, MappedColumn, declared_attr, mapped_column
 
 from shared.database.base import Base
-from shared.models import columns
 from shared.models.columns import DECLARED, ID, RECORD_ID, TABLE_OPTIONS, Column, index_name
 from shared.models.declaration import read_declaration
 
@@ -41,8 +40,8 @@ class Synced:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse what cannot be meant; raise `DeclarationError`."""
-        taken = {name.lower() for name in (*Base.metadata.tables, "alembic_version")}
-        read_declaration(cls, SERVER_COLUMNS, taken)
+        taken = {name.lower() for name in Base.metadata.tables}
+        read_declaration(cls, SERVER_COLUMNS, taken | server_tables())
         super().__init_subclass__(**kwargs)
 
     @declared_attr.directive
@@ -71,25 +70,7 @@ class Synced:
 SERVER_COLUMNS = frozenset(Synced.__annotations__) - {"__tablename__", "WIRE_NAME"}
 
 
-class Project(Synced, Base):
-    """A list of tasks."""
-
-    __tablename__ = "projects"
-
-    name: Mapped[str] = columns.string(255)
-    description: Mapped[str | None] = columns.text()
-    created_at: Mapped[int] = columns.date()
-    updated_at: Mapped[int] = columns.date()
-
-
-class Task(Synced, Base):
-    """Something to do, in a project."""
-
-    __tablename__ = "tasks"
-
-    title: Mapped[str] = columns.string(255)
-    description: Mapped[str | None] = columns.text()
-    is_completed: Mapped[bool] = columns.boolean()
-    project_id: Mapped[str] = columns.relation("projects", "cascade")
-    created_at: Mapped[int] = columns.date()
-    updated_at: Mapped[int] = columns.date()
+def server_tables() -> set[str]:
+    """Return the names of the tables that are not declared: the server's own."""
+    declared = {str(model.__tablename__) for model in Synced.__subclasses__()}
+    return {"alembic_version", *Base.metadata.tables} - declared

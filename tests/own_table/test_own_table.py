@@ -21,8 +21,7 @@ def test_a_declared_table_is_synced_like_the_others(tmp_path: Path, backend: Bac
     venv = checkout / ".local/venv"
     venv.parent.mkdir()
     venv.symlink_to(Path(sys.executable).parent.parent)
-    with (checkout / "shared/models/synced.py").open("a") as models:
-        models.write((ROOT / "tests/own_table/comment.txt").read_text())
+    shutil.copy(ROOT / "tests/own_table/comment.txt", checkout / "shared/models/comments.py")
 
     def run(*command: str) -> None:
         environ = {**os.environ, "PYTHONPATH": ""}

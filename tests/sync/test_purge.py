@@ -10,7 +10,8 @@ from sqlalchemy import func, select
 import services.sync
 from services.sync import purge as purge_module
 from shared.database.base import db
-from shared.models import LoginFailures, Project, Session, Task, User
+from shared.models import LoginFailures, Session, User
+from shared.models.demo import Project, Task
 from tests.api import PASSWORD, Device, project, task, wire
 from tests.clock import Clock
 from tests.conftest import Backend
