@@ -116,7 +116,7 @@ adopt: $(VENV)/.runtime  ## Declare the tables of an app's own schema: make adop
 	@$(BIN)/python -m deploy.adopt --schema="$(SCHEMA)" --models="$(MODELS)" --migrations="$(MIGRATIONS)" --export="$(EXPORT)" --remove="$(REMOVE)" --demo="$(DEMO)"
 
 migration: $(VENV)/.runtime  ## Write the migration for changed models: make migration M="add comments"
-	@deploy/migration.sh "$(M)"
+	@REMOVE="$(REMOVE)" deploy/migration.sh "$(M)"
 
 lock: $(VENV)/.dev  ## Lock the newest versions that pyproject.toml allows
 	@deploy/lock.sh "$(BIN)/uv" --upgrade

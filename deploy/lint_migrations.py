@@ -50,6 +50,8 @@ def destructive(call: ast.Call) -> str | None:
     if not isinstance(call.func, ast.Attribute):
         return None
     name = call.func.attr
+    if name == "alter_column" and makes_optional(call):
+        return None
     if name in DESTRUCTIVE:
         return name
     if name == "add_column" and is_required(call):
@@ -68,6 +70,17 @@ def has_constraint(call: ast.Call) -> bool:
     names = {part.attr for part in parts if isinstance(part, ast.Attribute)}
     said = {part.arg for part in parts if isinstance(part, ast.keyword)}
     return bool(names & {"ForeignKey", "CheckConstraint"} or said & {"index", "unique"})
+
+
+def makes_optional(call: ast.Call) -> bool:
+    """Whether a column only comes to take NULL, which old code sends to devices as it is."""
+    changed = {
+        keyword.arg: keyword.value
+        for keyword in call.keywords
+        if not (keyword.arg or "").startswith("existing_")
+    }
+    nullable = changed.pop("nullable", None)
+    return not changed and isinstance(nullable, ast.Constant) and nullable.value is True
 
 
 def is_required(call: ast.Call) -> bool:

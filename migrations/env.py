@@ -4,44 +4,31 @@ import os
 import sys
 
 from alembic import context
-from alembic.operations import ops
 from environs import ValidationError
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import make_url
 
 import migrations.rerun  # noqa: F401 - looks before it changes anything
 import shared.models  # noqa: F401 - declares the tables
+from migrations import writing
 from shared.database.base import Base
 from shared.database.engines import is_sqlite, job_options, limit_waits, prepare
 from shared.database.urls import check_database_url
-from shared.models import columns
 
 #: A change of a table waits for the transactions that use it, and all that come later wait behind it.
 TABLE_LOCK_S = 10
 
 
-def render_item(kind, item, autogen):
-    """Write what migrations/types.py has by its name into new migrations."""
-    names = {"ID": columns.ID, "RECORD_ID": columns.RECORD_ID, "LONG_TEXT": columns.LONG_TEXT}
-    found = [name for name, type_ in names.items() if kind == "type" and item is type_]
-    if kind == "server_default" and isinstance(item.arg, columns.EmptyText):
-        found = ["EMPTY_TEXT"]
-    for name in found:
-        autogen.imports.add(f"from migrations.types import {name}")
-        return name
-    return False
-
-
-def leave_indexes_to_their_table(_context, _revision, scripts):
-    """A dropped table takes its indexes along; MySQL drops none that a foreign key needs."""
+def review(_context, _revision, scripts):
+    """Put what Alembic found in an order that every engine takes; refuse removals that nobody asked for."""
     for script in scripts:
-        steps = script.downgrade_ops.ops
-        dropped = {step.table_name for step in steps if isinstance(step, ops.DropTableOp)}
-        script.downgrade_ops.ops = [
-            step
-            for step in steps
-            if isinstance(step, ops.DropTableOp) or getattr(step, "table_name", "") not in dropped
-        ]
+        said = writing.removal(script.upgrade_ops)
+        if said and os.environ.get("REMOVE") != "1":
+            context.config.print_stdout("%s", said)
+            sys.exit(1)
+        writing.fill_before_required(script.upgrade_ops)
+        writing.leave_indexes_to_their_table(script.upgrade_ops)
+        writing.leave_indexes_to_their_table(script.downgrade_ops)
 
 
 def state_algorithm(_connection, _cursor, statement, parameters, _context, _many):
@@ -91,8 +78,8 @@ with engine.connect().execution_options(writes=True) as connection:
         target_metadata=Base.metadata,
         # SQLite cannot change a table in place.
         render_as_batch=is_sqlite(url),
-        render_item=render_item,
-        process_revision_directives=leave_indexes_to_their_table,
+        render_item=writing.by_name,
+        process_revision_directives=review,
         transaction_per_migration=True,
     )
     with context.begin_transaction():

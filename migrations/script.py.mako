@@ -1,6 +1,5 @@
 <%
-import pathlib, tomllib
-version = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]["version"]
+from shared import __version__ as version
 %>"""${message}"""
 
 import sqlalchemy as sa
