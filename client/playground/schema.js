@@ -1,4 +1,4 @@
-// Written by make client-schema.
+// Written by make client-schema. Commit client/schema.json with it: the next one goes on from there.
 import { appSchema, Model, tableSchema } from '@nozbe/watermelondb'
 import { schemaMigrations } from '@nozbe/watermelondb/Schema/migrations'
 import { children, date, field, readonly, relation, text } from '@nozbe/watermelondb/decorators'

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tomllib
 from pathlib import Path
 
 import click
@@ -12,8 +11,10 @@ from deploy.adopt import declarations, demo, schema, summary
 from deploy.adopt.declarations import APP, Module, Table
 from deploy.adopt.difference import bring_up
 from deploy.adopt.files import Written
-from deploy.adopt.reader import ROOT, Refused, read_schema
-from shared.db import Base
+from deploy.adopt.reader import ROOT, read_schema
+from deploy.adopt.schema import Refused
+from shared import __version__
+from shared.database.base import Base
 
 
 @click.command()
@@ -54,18 +55,22 @@ def adopt(root: Path, wanted: schema.Schema, *, remove: bool, drop_demo: bool) -
     brought, difference = bring_up(module, wanted, remove=remove, elsewhere=_elsewhere(root))
     demo_tables, stays = _demo(root, brought, drop_demo=drop_demo)
     before = schema.kept(root)
+    if before and demo_tables:
+        # No app's devices had them.
+        tables = [table for table in before["tables"] if table["name"] not in demo_tables]
+        before = before | {"tables": tables} if tables else None
     written = Written(root)
     try:
         written.write(path, brought.text)
         if demo_tables:
             written.new(
                 demo.write_migration(
-                    root, Base.metadata, demo_tables, _release(root), drop_rows=drop_demo
+                    root, Base.metadata, demo_tables, __version__, drop_rows=drop_demo
                 )
             )
             written.remove(root / demo.DEMO)
         if difference.migrates:
-            written.migrate(f"adopt version {wanted['version']} of the app's schema")
+            written.migrate(f"adopt version {wanted['version']} of the app's schema", remove=remove)
         declared = [] if remove else difference.gone
         written.write(root / schema.KEPT, schema.text(schema.following(before, wanted, declared)))
     except BaseException:
@@ -125,10 +130,6 @@ def _rows(root: Path, tables: list[str]) -> str | None:
             if rows:
                 return f"{table} has {rows} rows in {name}"
     return None
-
-
-def _release(root: Path) -> str:
-    return str(tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"])
 
 
 if __name__ == "__main__":

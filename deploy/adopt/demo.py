@@ -9,7 +9,7 @@ from alembic.operations import ops
 from sqlalchemy import MetaData, Table, column, create_engine, func, inspect, not_, select
 from sqlalchemy import table as sql_table
 
-from shared.models import columns
+from migrations import writing
 
 #: Where they are declared; without the file there are none.
 DEMO = Path("shared/models/demo.py")
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-from shared.models.columns import {types}
+{imports}
 
 revision = {revision!r}
 down_revision = {down_revision!r}
@@ -80,11 +80,11 @@ def write_migration(
 ) -> Path:
     """Write the migration that removes `tables`, and down again makes them as they are."""
     versions = sorted((root / VERSIONS).glob("[0-9]*.py"))
-    revision = f"{len(versions) + 1:04}"
+    revision = f"{int(versions[-1].name.split('_')[0]) + 1:04}"
     ordered = [table for table in metadata.sorted_tables if table.name in tables]
     path = root / VERSIONS / f"{revision}_remove_the_demo_s_tables.py"
     names = ", ".join(f'"{table.name}"' for table in reversed(ordered))
-    downgrade, types = _creation(ordered)
+    downgrade, imports = _creation(ordered)
     path.write_text(
         MIGRATION.format(
             revision=revision,
@@ -94,14 +94,14 @@ def write_migration(
             tables=f"({names},)",
             file=path.relative_to(root),
             downgrade=downgrade,
-            types=", ".join(types),
+            imports="\n".join(imports),
         )
     )
     return path
 
 
 def _creation(tables: list[Table]) -> tuple[str, list[str]]:
-    """Return the code that creates tables, and the names of the types that it uses."""
+    """Return the code that creates tables, and the imports that it needs."""
     steps: list[ops.MigrateOperation] = []
     for table in tables:
         steps.append(ops.CreateTableOp.from_table(table))
@@ -109,15 +109,13 @@ def _creation(tables: list[Table]) -> tuple[str, list[str]]:
             ops.CreateIndexOp.from_index(index)
             for index in sorted(table.indexes, key=lambda index: str(index.name))
         ]
-    types = set()
+    imports: set[str] = set()
 
-    def by_name(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
-        for name, value in vars(columns).items():
-            if kind == "type" and item is value:
-                types.add(name)
-                return name
-        return False
+    def named(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
+        name = writing.by_name(kind, item, context)
+        imports.update(context.imports)
+        return name
 
-    code = render_python_code(ops.UpgradeOps(ops=steps), render_item=by_name)
+    code = render_python_code(ops.UpgradeOps(ops=steps), render_item=named)
     lines = [f"    {line}" if line.strip() else "" for line in code.splitlines()[1:-1]]
-    return "\n".join(lines), sorted(types)
+    return "\n".join(lines), sorted(imports)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from deploy.adopt import names, schema
 from deploy.adopt.declarations import APP, Column, Module, Table, quoted
-from deploy.adopt.reader import Refused
 from deploy.adopt.rendering import head_for, opening, rendered
+from deploy.adopt.schema import Refused
 
 #: WatermelonDB sets these itself, to whole milliseconds.
 TOUCHED = ("created_at", "updated_at")
@@ -128,7 +128,7 @@ def _proposal(table: str, column: schema.Column, attribute: str, wanted: schema.
     elif kind == "string" and decorator == "json":
         kind = "json"
     elif kind == "number" and name in TOUCHED:
-        kind = "integer"
+        kind = "integer" if decorator == "field" else "date"
     return Column(
         attribute, name, kind, column["isOptional"], column["isIndexed"], arguments, comment
     )

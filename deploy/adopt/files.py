@@ -1,12 +1,13 @@
 """Write files, or in the end none of them."""
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 from deploy.adopt import demo
-from deploy.adopt.reader import Refused
+from deploy.adopt.schema import Refused
 
 
 class Written:
@@ -37,7 +38,7 @@ class Written:
         self._remember(path)
         path.unlink()
 
-    def migrate(self, message: str) -> None:
+    def migrate(self, message: str, *, remove: bool) -> None:
         """Let `make migration` write what the declarations have and the migrations have not.
 
         Raises `Refused` with the sentence of a declaration that cannot be meant.
@@ -46,6 +47,7 @@ class Written:
         done = subprocess.run(
             ["deploy/migration.sh", message],
             cwd=self.root,
+            env=os.environ | {"REMOVE": "1" if remove else ""},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

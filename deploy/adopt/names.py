@@ -9,19 +9,11 @@ import re
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 
-#: Reserved by an engine, and unknown to SQLAlchemy, which puts every other such word in quotes there.
-RESERVED_IN_SQL = {"external", "library", "manual", "nothing", "returning", "tablesample", "vector"}
-#: Columns that every synced table has or may come to have, and the device's own.
-SERVER_COLUMNS = {
-    "user_id",
-    "space_id",
-    "id",
-    "created_at_ms",
-    "updated_at_ms",
-    "repeated_at_ms",
-    "is_deleted",
-    "created_by",
-}
+from shared.models.declaration import UNQUOTED
+from shared.models.synced import SERVER_COLUMNS, server_tables
+
+#: Columns that every synced table has or will have.
+OWNED_COLUMNS = {*SERVER_COLUMNS, "space_id"}
 #: Attributes that a declaration has from SQLAlchemy, and names that its body uses.
 OWN_ATTRIBUTES = {
     "metadata",
@@ -33,9 +25,8 @@ OWN_ATTRIBUTES = {
     "int",
     "float",
 } | {"bool"}
-#: The server's tables, today's and those that it may well come to have.
-SERVER_TABLES = {
-    "alembic_version",
+#: Tables that the server will have, or may well.
+PLANNED_TABLES = {
     "attempts",
     "audit_log",
     "credentials",
@@ -48,7 +39,6 @@ SERVER_TABLES = {
     "keys",
     "limits",
     "locks",
-    "login_failures",
     "members",
     "memberships",
     "metrics",
@@ -59,16 +49,13 @@ SERVER_TABLES = {
     "purges",
     "quotas",
     "reports",
-    "restores",
     "revocations",
     "roles",
     "rules",
-    "sessions",
     "settings",
     "spaces",
     "ticks",
     "tokens",
-    "users",
     "versions",
     "webhooks",
 }
@@ -117,7 +104,12 @@ def _assign(
 
 def _table(wire: str) -> str:
     name = snake(wire)
-    owned = name in SERVER_TABLES or name in RESERVED_IN_SQL or name.startswith("sqlite_")
+    owned = (
+        name in server_tables()
+        or name in PLANNED_TABLES
+        or name in UNQUOTED
+        or name.startswith("sqlite_")
+    )
     return f"app_{name}" if owned or not name[0].isalpha() else name
 
 
@@ -126,9 +118,9 @@ def _attribute(wire: str) -> str:
     if not name[0].isalpha():
         return f"column_{name}"
     owned = (
-        name in SERVER_COLUMNS
+        name in OWNED_COLUMNS
         or name in OWN_ATTRIBUTES
-        or name in RESERVED_IN_SQL
+        or name in UNQUOTED
         or keyword.iskeyword(name)
         or keyword.issoftkeyword(name)
     )

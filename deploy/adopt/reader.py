@@ -8,17 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deploy.adopt.schema import Schema
+from deploy.adopt.schema import Refused, Schema
 
 HERE = Path(__file__).parent / "reader"
 ROOT = Path(__file__).parent.parent.parent
 #: Where esbuild is installed.
 INSTALLED = ROOT / ".local/adopt"
 TIME_LIMIT_S = 30.0
-
-
-class Refused(Exception):
-    """What cannot be adopted, in one sentence."""
 
 
 def read_schema(

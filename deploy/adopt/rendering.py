@@ -69,6 +69,6 @@ def _imports(has_columns: bool) -> str:
     mapped = "\nfrom sqlalchemy.orm import Mapped\n" if has_columns else ""
     columns = "from shared.models import columns\n" if has_columns else ""
     return (
-        f"{DOCSTRING}{mapped}\nfrom shared.db import Base\n{columns}"
+        f"{DOCSTRING}{mapped}\nfrom shared.database.base import Base\n{columns}"
         "from shared.models.synced import Synced\n"
     )

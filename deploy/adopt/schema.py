@@ -6,10 +6,11 @@ read, `make client-schema` what it printed. Its members:
 - `version`: of the schema, as the app counts.
 - `tables`: in the app's order, `{"name", "columns": [{"name", "type", "isOptional", "isIndexed"}]}`.
 - `migrations`: by version, `{"toVersion", "steps": [{"type": "create_table", "name", "columns"} or
-  {"type": "add_columns", "table", "columns"} or {"type": "sql", "sql"}]}`; null where the app has some
-  that were not found, so that whoever prints steps says that they are to be appended to the app's own.
-- `retired`: tables and `table.column`s that the app had and has no more, still declared for the older
-  versions of the app that are in use: they are not printed.
+  {"type": "add_columns", "table", "columns"} or {"type": "sql", "sql"}], "remarks": [sentence]}`; null
+  where the app has some that were not found.
+- `appended`: those that follow the ones that were not found.
+- `left`: tables and `table.column`s that the app had and has no more: devices may have them still.
+- `retired`: those of them that are still declared, for the older versions of the app that are in use.
 - `models`: by table, `{"class", "columns": {name: decorator}, …}`, of the tables whose models were read.
 """
 
@@ -19,6 +20,10 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 KEPT = Path("client/schema.json")
+
+
+class Refused(Exception):
+    """What cannot be adopted or printed, in one sentence."""
 
 
 class Column(TypedDict):
@@ -47,14 +52,24 @@ class Relation(TypedDict):
     why: str
 
 
+class Migration(TypedDict):
+    """What brings a device to a version; `remarks` is what WatermelonDB has no step for."""
+
+    toVersion: int
+    steps: list[dict[str, Any]]
+    remarks: NotRequired[list[str]]
+
+
 class Schema(TypedDict):
     """All that the reader found; `look` are sentences, `replaced` the imports that it did without."""
 
     version: int
     tables: list[Table]
-    migrations: list[dict[str, Any]] | None
+    migrations: list[Migration] | None
     relations: NotRequired[list[Relation]]
     models: dict[str, Any]
+    appended: NotRequired[list[Migration]]
+    left: NotRequired[list[str]]
     retired: NotRequired[list[str]]
     look: NotRequired[list[str]]
     replaced: NotRequired[dict[str, str]]
@@ -72,7 +87,7 @@ def kept(root: Path) -> Schema | None:
 def following(before: Schema | None, wanted: Schema, declared: list[str]) -> Schema:
     """Return what to keep after `before`.
 
-    Of `declared` names, which the app has no more, those that it had before are retired. What was not
+    Of `declared` names, which are not in the schema, those that it had before are retired. What was not
     read this time but is known from before stays: migrations to the same version, models of the same tables.
     """
     models = (before["models"] if before else {}) | wanted["models"]
@@ -82,14 +97,18 @@ def following(before: Schema | None, wanted: Schema, declared: list[str]) -> Sch
         tables=wanted["tables"],
         migrations=wanted["migrations"],
         models={name: models[name] for name in sorted(models) if name in tables},
+        left=[],
         retired=[],
     )
     if before is None:
         return now
-    known = {*before.get("retired", []), *_names(before)}
-    now["retired"] = [name for name in declared if name in known]
+    names = names_of(wanted["tables"])
+    had = [*before.get("left", []), *names_of(before["tables"])]
+    now["left"] = [name for name in had if name not in names]
+    now["retired"] = [name for name in declared if name in now["left"]]
     if now["migrations"] is None and before["version"] == now["version"]:
         now["migrations"] = before["migrations"]
+        now["appended"] = before.get("appended", [])
     return now
 
 
@@ -117,10 +136,10 @@ def text(kept: Schema) -> str:
     return lines + "\n"
 
 
-def _names(kept: Schema) -> list[str]:
-    columns = [
-        f"{table['name']}.{column['name']}"
-        for table in kept["tables"]
-        for column in table["columns"]
+def names_of(tables: list[Table]) -> list[str]:
+    """Return the names of tables, and of columns as `table.column`."""
+    return [
+        name
+        for table in tables
+        for name in (table["name"], *(f"{table['name']}.{c['name']}" for c in table["columns"]))
     ]
-    return [*columns, *(table["name"] for table in kept["tables"])]

@@ -1,121 +1,228 @@
-"""The app's schema and models for the declared tables: `python -m deploy.client_schema [ts]` prints them.
+"""The app's schema and models for the declared tables: `python -m deploy.api.client_schema [ts]` prints them.
 
 JavaScript, or TypeScript with types; both with the decorators of WatermelonDB's documentation.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterator
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from deploy.adopt.schema import KEPT, Refused, Schema, kept, text
+from deploy.api.client_versions import (
+    declared_tables,
+    follow,
+    is_complete,
+    migrations_to_print,
+)
 from shared.models.columns import Column
 from shared.models.tables import SyncedTable, synced_tables
 from shared.web.schemas import camel
 
+ROOT = Path(__file__).parent.parent.parent
 #: WatermelonDB sets these by itself.
 TOUCHED = ("created_at", "updated_at")
+#: Members that WatermelonDB's Model and every object have, and words that JavaScript reads otherwise
+#: at the beginning of a class's line. What begins with _ is WatermelonDB's own too.
+TAKEN = set(
+    re.findall(
+        r"\w+",
+        """
+        asModel batch callReader callWriter collection collections database db destroyPermanently
+        experimentalDestroyPermanently experimentalMarkAsDeleted experimentalSubscribe id markAsDeleted
+        observe prepareDestroyPermanently prepareMarkAsDeleted prepareUpdate subAction syncStatus table update
+        constructor hasOwnProperty isPrototypeOf propertyIsEnumerable toLocaleString toString valueOf
+        accessor async declare get set static
+        """,
+    )
+)
+#: What the printed module imports, exports or finds in JavaScript by these names.
+TAKEN_CLASSES = set(
+    re.findall(
+        r"\w+",
+        """
+        Array Boolean Date Error Event Function Map Math Model Number Object Promise Proxy Q Query Reflect
+        Relation Set String Symbol addColumns appSchema asItIs children createTable date field json
+        laterMigrations migrations modelClasses readonly relation schema schemaMigrations tableSchema text
+        unsafeExecuteSql
+        """,
+    )
+)
+TYPES = {"string": "string", "number": "number", "boolean": "boolean"}
 
 
-def render(*, typed: bool) -> str:
+def render(schema: Schema, *, typed: bool) -> str:
     """One module: `schema` and `migrations` for the adapter, the models, `modelClasses` for the Database."""
-    models = list(_models(typed))
-    decorators = sorted(set(re.findall(r"@(\w+)", "\n".join(models))))
-    relations = sorted({"Query", "Relation"} & set(re.findall(r"\w+", "\n".join(models))))
-    head = [
-        f"// Written by make client-schema{' FORMAT=ts' if typed else ''}.",
-        "import { appSchema, Model, tableSchema } from '@nozbe/watermelondb'",
-        "import { schemaMigrations } from '@nozbe/watermelondb/Schema/migrations'",
-        f"import {{ {', '.join(decorators)} }} from '@nozbe/watermelondb/decorators'",
-    ]
-    if relations:
-        head.append(f"import type {{ {', '.join(relations)} }} from '@nozbe/watermelondb'")
-    return "\n".join([*head, "", *_schema(), *models]) + "\n"
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+        autoescape=False,
+    )
+    environment.policies["json.dumps_function"] = lambda value, **_: json.dumps(value)
+    models = list(_models(schema))
+    migrations = migrations_to_print(schema)
+    children = [child for model in models for child in model["children"]]
+    decorators = {column["decorator"] for model in models for column in model["columns"]}
+    decorators |= {"readonly" for model in models for c in model["columns"] if c["readonly"]}
+    decorators |= {"relation" for model in models if model["relations"]}
+    decorators |= {"children" for child in children if child["associated"]}
+    steps = {step["type"] for migration in migrations for step in migration["steps"]}
+    calls = {"add_columns": "addColumns", "create_table": "createTable", "sql": "unsafeExecuteSql"}
+    imported = [call for kind, call in calls.items() if kind in steps]
+    complete = is_complete(schema)
+    return environment.get_template("client_schema.js.jinja").render(
+        typed=typed,
+        schema=schema,
+        migrations=migrations,
+        complete=complete,
+        first_unknown=schema["version"] - len(migrations),
+        migration_imports=", ".join([*imported, *(["schemaMigrations"] if complete else [])]),
+        decorators=", ".join(sorted(decorators)),
+        models=models,
+        uses={
+            "Q": any(not child["associated"] for child in children),
+            "Query": bool(children),
+            "Relation": "relation" in decorators,
+        },
+    )
 
 
-def _schema() -> Iterator[str]:
-    yield "export const schema = appSchema({"
-    yield "  version: 1,"
-    yield "  tables: ["
-    for table in synced_tables():
-        yield "    tableSchema({"
-        yield f"      name: '{table.name}',"
-        yield "      columns: ["
-        for column in table.columns:
-            extra = ", isOptional: true" if column.optional else ""
-            extra += ", isIndexed: true" if column.indexed else ""
-            yield f"        {{ name: '{column.name}', type: '{column.kind}'{extra} }},"
-        yield "      ],"
-        yield "    }),"
-    yield "  ],"
-    yield "})"
-    yield ""
-    yield "// Migration syncs (migrationsEnabledAtVersion) need them, even while there are none."
-    yield "export const migrations = schemaMigrations({ migrations: [] })"
-    yield ""
-
-
-def _models(typed: bool) -> Iterator[str]:
-    names = {table.name: table.model.__name__ for table in synced_tables()}
-    for table in synced_tables():
-        children = [
-            (one, column)
-            for one in synced_tables()
-            for column in one.columns
-            if column.relation and column.relation.parent == table.name
+def _models(schema: Schema) -> Iterator[dict[str, Any]]:
+    """Return what each model's class has, by table."""
+    columns = {table["name"]: {c["name"] for c in table["columns"]} for table in schema["tables"]}
+    by_name = {table.name: table for table in synced_tables()}
+    tables = [by_name[name] for name in columns]
+    shown = {
+        table.name: [c for c in table.columns if c.name in columns[table.name]] for table in tables
+    }
+    taken = set(TAKEN_CLASSES)
+    names = {
+        table.name: _free(table.model.__name__, f"{table.model.__name__}Record", taken)
+        for table in tables
+    }
+    for table in tables:
+        own = shown[table.name]
+        decorators = schema["models"].get(table.name, {}).get("columns", {})
+        members = set(TAKEN)
+        fields = [_field(column, decorators.get(column.name), members) for column in own]
+        parents = [(c, c.relation.parent) for c in own if c.relation and c.relation.parent in shown]
+        relations = [
+            {
+                "parent": parent,
+                "column": column.name,
+                "model": names[parent],
+                "member": _free(_stem(column), f"{_stem(column)}Record", members),
+            }
+            for column, parent in parents
         ]
-        yield f"export class {names[table.name]} extends Model {{"
-        yield f"  static table = '{table.name}'"
-        if associations := _associations(table, children):
-            yield f"  static associations = {{ {associations} }}" + (" as const" if typed else "")
-        yield ""
-        for column in table.columns:
-            prefix = "@readonly " if _is_touched(column) else ""
-            yield f"  {prefix}@{decorator(column)}('{column.name}') {_member(column, typed)}"
-        for column in table.columns:
-            if column.relation:
-                parent, key = column.relation.parent, column.name
-                kind = f"!: Relation<{names[parent]}>" if typed else ""
-                yield f"  @relation('{parent}', '{key}') {camel(key.removesuffix('_id'))}{kind}"
-        for child, _ in children:
-            kind = f"!: Query<{names[child.name]}>" if typed else ""
-            yield f"  @children('{child.name}') {camel(child.name)}{kind}"
-        yield "}"
-        yield ""
-    classes = ", ".join(names[table.name] for table in synced_tables())
-    yield f"export const modelClasses = [{classes}]"
+        # WatermelonDB takes one association per table.
+        associations = {
+            parent: {"table": parent, "type": "belongs_to", "role": "key", "column": column.name}
+            for column, parent in reversed(parents)
+        }
+        associations = {parent: associations[parent] for _, parent in parents}
+        children = []
+        for child, column in _children(table, shown):
+            many = {"table": child, "type": "has_many", "role": "foreignKey", "column": column.name}
+            children.append(
+                {
+                    "table": child,
+                    "column": column.name,
+                    "model": names[child],
+                    "member": _free(camel(child), f"{camel(child)}By{_pascal(column)}", members),
+                    "associated": associations.setdefault(child, many) is many,
+                }
+            )
+        yield {
+            "name": names[table.name],
+            "table": table.name,
+            "associations": list(associations.values()),
+            "columns": fields,
+            "relations": relations,
+            "children": children,
+        }
 
 
-def _associations(table: SyncedTable, children: list[tuple[SyncedTable, Column]]) -> str:
-    found = []
-    for column in table.columns:
-        if column.relation:
-            parent = column.relation.parent
-            found.append(f"{parent}: {{ type: 'belongs_to', key: '{column.name}' }}")
-    found += [
-        f"{child.name}: {{ type: 'has_many', foreignKey: '{column.name}' }}"
-        for child, column in children
-    ]
-    return ", ".join(found)
+def _field(column: Column, known: str | None, members: set[str]) -> dict[str, Any]:
+    """Return the member for a column; `known` is the decorator that the app's own model has."""
+    kind = _decorator(column, known)
+    type_ = {"date": "Date", "json": "any"}.get(kind, TYPES[column.kind])
+    name = camel(column.name)
+    return {
+        "name": column.name,
+        "decorator": kind,
+        "readonly": column.name in TOUCHED and kind == "date",
+        "member": _free(name, f"{name}Column", members),
+        "type": f"{type_} | null" if column.optional and type_ != "any" else type_,
+    }
 
 
-def decorator(column: Column) -> str:
+def _decorator(column: Column, known: str | None) -> str:
     """The one that WatermelonDB has for such a column."""
-    if column.whole and column.name.endswith("_at"):
-        return "date"
-    return "text" if column.kind == "string" else "field"
+    allowed = {
+        "string": ("text", "field", "json"),
+        "number": ("field", "date"),
+        "boolean": ("field",),
+    }
+    if column.decorator:
+        return column.decorator
+    return known if known in allowed[column.kind] else allowed[column.kind][0]
 
 
-def _member(column: Column, typed: bool) -> str:
-    if not typed:
-        return camel(column.name)
-    kind = "Date" if decorator(column) == "date" else column.kind
-    return f"{camel(column.name)}!: {kind}{' | null' if column.optional else ''}"
+def _children(table: SyncedTable, shown: dict[str, list[Column]]) -> Iterator[tuple[str, Column]]:
+    for child, columns in shown.items():
+        for column in columns:
+            if column.relation and column.relation.parent == table.name:
+                yield child, column
 
 
-def _is_touched(column: Column) -> bool:
-    return column.name in TOUCHED and decorator(column) == "date"
+def _stem(column: Column) -> str:
+    return camel(re.sub(r"(?<=.)(_id|Id)$", "", column.name))
+
+
+def _pascal(column: Column) -> str:
+    stem = _stem(column)
+    return stem[:1].upper() + stem[1:]
+
+
+def _free(first: str, second: str, taken: set[str]) -> str:
+    """Return the first name that is JavaScript's and nobody else's, and take it."""
+    numbered = (f"{second}{number}" for number in count(2))
+    name = next(one for one in map(_name, chain((first, second), numbered)) if one not in taken)
+    taken.add(name)
+    return name
+
+
+def _name(name: str) -> str:
+    """A name of JavaScript; what WatermelonDB takes for its own begins with _."""
+    return name if name[:1].isalpha() else f"column{name.lstrip('_')}"
+
+
+def main(arguments: list[str], root: Path = ROOT) -> None:
+    """Print the module, and keep what it is of."""
+    if arguments not in ([], ["js"], ["ts"]):
+        sys.exit("FORMAT must be js or ts.")
+    before = kept(root)
+    try:
+        schema = follow(before, declared_tables())
+    except Refused as refusal:
+        sys.exit(f"make client-schema: {refusal}")
+    print(render(schema, typed=arguments == ["ts"]), end="")
+    if schema != before:
+        (root / KEPT).write_text(text(schema))
+        print(
+            f"Version {schema['version']}. Commit {KEPT}: the next goes on from it.",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in ([], ["js"], ["ts"]):
-        sys.exit("FORMAT must be js or ts.")
-    print(render(typed=sys.argv[1:] == ["ts"]), end="")
+    main(sys.argv[1:])

@@ -31,6 +31,8 @@ def create_app(**overrides: Any) -> "WSGIApplication":
         path = environ["PATH_INFO"].removeprefix("/")
         if path and f"{path}/index.html" in pages:
             return redirect(f"/{path}/", 308)(environ, start_response)
+        if not path and "index.html" not in pages:
+            return redirect("/docs/")(environ, start_response)
         for name in (path, f"{path}index.html"):
             if name in pages and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
                 headers = {"Content-Security-Policy": site.POLICY, "Cache-Control": "no-store"}

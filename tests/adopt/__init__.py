@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy.dialects.mysql.reserved_words import RESERVED_WORDS_MARIADB, RESERVED_WORDS_MYSQL
 from sqlalchemy.dialects.sqlite.base import SQLiteIdentifierPreparer
 
-from deploy.adopt import names
 from deploy.adopt.reader import read_schema
+from shared.models.declaration import UNQUOTED
 from tests.conftest import lacking
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -68,7 +68,7 @@ def reserved() -> Any:
     """A table for every reserved word of SQL and Python, and one with all of them as columns."""
     words = RESERVED_WORDS_MYSQL | RESERVED_WORDS_MARIADB | SQLiteIdentifierPreparer.reserved_words
     words |= {word.lower() for word in (*keyword.kwlist, *keyword.softkwlist) if word != "_"}
-    words |= names.RESERVED_IN_SQL
+    words |= UNQUOTED
     # WatermelonDB's own, which it refuses.
     words -= {"rowid", "oid"}
     listed = sorted(words)

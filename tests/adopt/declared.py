@@ -1,80 +1,86 @@
-"""Declarations executed against SQLAlchemy, without the rest of the server."""
+"""Declarations read as the server reads them, in processes that have none besides."""
 
-import ast
+import atexit
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Boolean, Double, MetaData, String, Text, create_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from tests.conftest import ROOT
 
-from shared.models.columns import TABLE_OPTIONS
-
-
-class _Columns:
-    """The kinds of `shared.models.columns`, as far as SQLAlchemy has to do with them."""
-
-    @staticmethod
-    def _column(kind: Any, name: str | None, indexed: bool) -> Any:
-        return mapped_column(kind, info={"name": name, "indexed": indexed})
-
-    def string(self, length: int | None = None, *, name: Any = None, indexed: bool = False) -> Any:
-        return self._column(String(length) if length else Text(), name, indexed)
-
-    def json(self, *, name: Any = None, indexed: bool = False) -> Any:
-        return self._column(Text(), name, indexed)
-
-    def relation(
-        self, parent: str, on_delete: str, *, name: Any = None, indexed: bool = True
-    ) -> Any:
-        assert on_delete in ("cascade", "clear", "keep")
-        return self._column(Text(), name, indexed)
-
-    def number(self, *, name: Any = None, indexed: bool = False) -> Any:
-        return self._column(Double(), name, indexed)
-
-    integer = number
-
-    def boolean(self, *, name: Any = None, indexed: bool = False) -> Any:
-        return self._column(Boolean(), name, indexed)
+#: With nothing in the place of the demo.
+SERVE = """
+import sys, types
+sys.modules["shared.models.demo"] = types.ModuleType("shared.models.demo")
+from tests.adopt.declared import serve
+serve()
+"""
 
 
 def wire_schema(text: str, url: str = "sqlite://") -> list[dict[str, Any]]:
     """Return the tables that a module of declarations declares, once a database has taken them."""
+    process = _server()
+    assert process.stdin and process.stdout
+    process.stdin.write(json.dumps({"text": text, "url": url}) + "\n")
+    process.stdin.flush()
+    answer = json.loads(process.stdout.readline())
+    assert "error" not in answer, answer["error"]
+    tables: list[dict[str, Any]] = answer["tables"]
+    return tables
 
-    class Base(DeclarativeBase):
-        metadata = MetaData()
 
-    class Synced:
-        __table_args__ = TABLE_OPTIONS
+@cache
+def _server() -> "subprocess.Popen[str]":
+    """Start the process that forks one for each module: importing everything anew takes a second."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
-        user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
-        id: Mapped[str] = mapped_column(String(128), primary_key=True)
-        created_at_ms: Mapped[int]
-        updated_at_ms: Mapped[int]
-        is_deleted: Mapped[bool]
-        created_by: Mapped[str] = mapped_column(String(36))
+    def end() -> None:
+        process.communicate()
 
-    tree = ast.parse(text)
-    tree.body = [node for node in tree.body if not isinstance(node, ast.ImportFrom)]
-    names = {"Base": Base, "Synced": Synced, "Mapped": Mapped, "columns": _Columns()}
-    exec(compile(tree, "app.py", "exec"), names)
+    atexit.register(end)
+    return process
+
+
+def _read(text: str, url: str) -> list[dict[str, Any]]:
+    from sqlalchemy import create_engine
+
+    from deploy.api.client_versions import declared_tables
+    from shared.database.base import Base
+    from shared.models.synced import Synced
+
+    module = ModuleType("shared.models.app")
+    sys.modules[module.__name__] = module
+    exec(compile(text, "app.py", "exec"), vars(module))
     engine = create_engine(url)
-    Base.metadata.create_all(engine)
+    Base.metadata.create_all(
+        engine,
+        [Base.metadata.tables[str(model.__tablename__)] for model in Synced.__subclasses__()]
+        + [Base.metadata.tables["users"]],
+    )
     engine.dispose()
-    server = set(Synced.__annotations__)
-    kinds = {Text: "string", String: "string", Double: "number", Boolean: "boolean"}
-    return [
-        {
-            "name": getattr(model, "WIRE_NAME", model.__tablename__),
-            "columns": [
-                {
-                    "name": column.info["name"] or column.name,
-                    "type": kinds[type(column.type)],
-                    "isOptional": column.nullable,
-                    "isIndexed": column.info["indexed"],
-                }
-                for column in model.__table__.c
-                if column.name not in server
-            ],
-        }
-        for model in Synced.__subclasses__()
-    ]
+    return declared_tables()
+
+
+def serve() -> None:
+    """Read one module after the other."""
+    import_module("deploy.api.client_versions")
+    for line in sys.stdin:
+        if os.fork() == 0:
+            try:
+                answer = {"tables": _read(**json.loads(line))}
+            except Exception as error:
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
+            os._exit(0)
+        os.wait()

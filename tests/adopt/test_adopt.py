@@ -27,7 +27,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine
 import os, shared.models
-from shared.db import Base
+from shared.database.base import Base
 with create_engine(os.environ["DATABASE_URL"]).connect() as connection:
     context = MigrationContext.configure(connection, opts={"compare_type": True})
     assert compare_metadata(context, Base.metadata) == []
@@ -81,6 +81,8 @@ def checkout(tmp_path: Path) -> Checkout:
     for name in ("deploy", "migrations", "shared"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "client").mkdir()
+    shutil.copy(ROOT / KEPT, tmp_path / KEPT)
     (tmp_path / ".local").mkdir()
     (tmp_path / ".local/venv").symlink_to(Path(sys.executable).parent.parent)
     (tmp_path / ".local/adopt").symlink_to(INSTALLED)
@@ -163,7 +165,10 @@ def test_a_newer_schema_brings_the_difference_and_removes_only_when_told(
     assert "mood" not in (checkout.path / APP).read_text()
 
 
-USER = "INSERT INTO users VALUES ('u', 'u@example.com', '', NULL, 'user', true, 0, 0, 0)"
+USER = (
+    "INSERT INTO users (id, email, password, role, is_active, created_at, updated_at, last_modified_at)"
+    " VALUES ('u', 'u@example.com', '', 'user', true, 0, 0, 0)"
+)
 ROW = (
     "INSERT INTO projects (user_id, id, name, created_at, updated_at, created_at_ms, updated_at_ms,"
     " is_deleted, created_by) VALUES ('u', 'p', '', 0, 0, 0, 0, false, '')"
@@ -210,7 +215,7 @@ def test_rows_of_the_demo_in_another_database_stop_the_migration_before_anything
     execute(url, "UPDATE projects SET is_deleted = true")
     checkout.upgrade(url)
     assert "projects" not in tables_of(url)
-    down = checkout.alembic(url, "downgrade", "0003")
+    down = checkout.alembic(url, "downgrade", "-2")
     assert down.returncode == 0, down.stderr
     execute(url, ROW)
 

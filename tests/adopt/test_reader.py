@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from deploy.adopt.reader import Refused, read_schema
+from deploy.adopt.reader import read_schema
+from deploy.adopt.schema import Refused
 from tests.adopt import ADOPTABLE, CORPUS, column, read
 
 

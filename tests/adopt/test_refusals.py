@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy.adopt.reader import Refused
+from deploy.adopt.schema import Refused
 from tests import watermelon
 from tests.adopt import column, read
 from tests.conftest import lacking
