@@ -80,4 +80,6 @@ def post_worker_init(worker: Any) -> None:
     from shared.auth.revocations import start_reconciler
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    start_reconciler(worker.wsgi)
+    # make run, which has no Redis, is three applications in one.
+    if os.environ.get("REDIS_URL"):
+        start_reconciler(worker.wsgi)
