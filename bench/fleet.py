@@ -1,13 +1,15 @@
 """Simulated devices that sync without end, and know what the server has acknowledged."""
 
 import http.client
+import itertools
 import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.api import Device, Record, project, task
+from tests.api import PASSWORD, Device, Record, project, task
 from tests.stack.http_api import HttpApi
 
 GONE = (OSError, http.client.HTTPException)
@@ -19,9 +21,11 @@ class Member:
     def __init__(self, device: Device, seed: int) -> None:
         self.device, self.random = device, random.Random(seed)
         self.project = project()
-        #: Ids of the tasks that the server has acknowledged.
-        self.acknowledged: set[str] = set()
+        #: Ids that the server has acknowledged, each with the tick that it answered first.
+        self.acknowledged: dict[str, int] = {}
         self.answers: Counter[int] = Counter()
+        #: When each request was answered, and whether with success.
+        self.moments: list[tuple[float, bool]] = []
         #: Moments of an answer that was no success, and of the first success after it.
         self.failed_at: float | None = None
         self.longest_outage = 0.0
@@ -43,8 +47,11 @@ class Member:
         answer = self.device.push_raw(body)
         self.note(answer.status_code)
         if answer.status_code == 200:
-            self.acknowledged |= {record["id"] for record in self.pushes}
+            for record in (self.project, *self.pushes):
+                self.acknowledged.setdefault(record["id"], answer.json["timestamp"])
             self.pushes = []
+        elif answer.status_code == 401:
+            self.refresh()
 
     def pull(self) -> None:
         answer = self.device.pull_raw()
@@ -59,12 +66,17 @@ class Member:
 
     def refresh(self) -> None:
         answer = self.device.api.post("/auth/refresh", token=self.device.tokens["refreshToken"])
+        if answer.status_code == 401:
+            # A restore ends all sessions.
+            body = {"email": self.device.email, "password": PASSWORD}
+            answer = self.device.api.post("/auth/login", body)
         if answer.status_code == 200:
             self.device.tokens |= answer.json
 
     def note(self, status: int) -> None:
         self.answers[status] += 1
         now = time.monotonic()
+        self.moments.append((now, status == 200))
         if status != 200 and self.failed_at is None:
             self.failed_at = now
         elif status == 200 and self.failed_at is not None:
@@ -107,21 +119,41 @@ class Fleet:
         """Seconds that the unluckiest device had to do without."""
         return max(member.longest_outage for member in self.members)
 
-    def check(self) -> int:
-        """Both devices of each user end equal, and have all that was acknowledged to either.
+    def during(self, since: float, until: float) -> tuple[int, float, float]:
+        """What came of the requests between two moments: how many failed, when the last one did, and
+        the longest time in which none of anybody's succeeded (seconds)."""
+        moments = sorted(m for one in self.members for m in one.moments if since <= m[0] < until)
+        failed = [moment for moment, is_fine in moments if not is_fine]
+        served = [since, *(moment for moment, is_fine in moments if is_fine), until]
+        longest = max(later - earlier for earlier, later in itertools.pairwise(served))
+        return len(failed), max(failed, default=since), longest
 
-        Returns the number of records.
+    def check(self, lives: Callable[[int], bool]) -> tuple[int, int]:
+        """Both devices of each user end equal, and have all that was acknowledged to either and `lives`
+        by its tick.
+
+        Returns how many records there are, and how many were acknowledged and do not have to live.
         """
-        total = 0
+        total = given_up = 0
         half = len(self.members) // 2
         for one, other in zip(self.members[:half], self.members[half:], strict=True):
             for member in (one, other):
+                member.pull()
                 member.device.pull()
-            assert one.device.rows == other.device.rows
             fresh = one.device.another()
             fresh.pull()
-            assert fresh.rows == one.device.rows
-            acknowledged = one.acknowledged | other.acknowledged
-            assert acknowledged <= fresh.rows["tasks"].keys(), "an acknowledged push was lost"
-            total += len(fresh.rows["tasks"])
-        return total
+            ticks = [*one.acknowledged.items(), *other.acknowledged.items()]
+            lost = {id_ for id_, tick in ticks if not lives(tick)}
+            first, second, there = (
+                {id_: row for rows in device.rows.values() for id_, row in rows.items()}
+                for device in (one.device, other.device, fresh)
+            )
+            assert {id_ for id_, tick in ticks if lives(tick)} <= there.keys(), "a push was lost"
+            # Devices keep what they had seen of the lost time.
+            for rows in (first, second):
+                assert {id_: row for id_, row in rows.items() if id_ not in lost} == {
+                    id_: row for id_, row in there.items() if id_ not in lost
+                }, "devices differ"
+            total += len(there)
+            given_up += len(lost)
+        return total, given_up
