@@ -297,8 +297,10 @@ class Native:
             if name not in without:
                 service, port = name.split("-")
                 ports.setdefault(service, []).append(port)
+        address = self.ports["ADDRESS"]
         own = {
-            "GATEWAY_LISTEN": self.ports["ADDRESS"],
+            # HOST=:: is every address of the machine, as everywhere else; nginx takes IPv6 alone.
+            "GATEWAY_LISTEN": address + " ipv6only=off" * address.startswith("[::]"),
             "GATEWAY_STATUS": f"127.0.0.1:{self.ports['STATUS_PORT']}",
             "GATEWAY_RUN": "run",
             "GATEWAY_SITE": "site",

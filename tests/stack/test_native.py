@@ -362,6 +362,8 @@ def test_any_path_umask_and_proxy_will_do(directory: Path) -> None:
     finally:
         os.umask(before)
     proxy = {"http_proxy": "http://127.0.0.1:9", "TMPDIR": str(odd.directory / "tmp")}
+    # Every address of the machine, IPv4 too.
+    proxy |= {"HOST": "::"} if socket.has_dualstack_ipv6() else {}
     (odd.directory / "tmp").mkdir()
     assert "No native stack is running" in odd.run("down-native", **proxy)
     odd.run("up-native", **proxy)
