@@ -152,12 +152,17 @@ def restore(stack: Running, path: Path, database: str = DATABASE) -> None:
         print("Loading it beside the live database", flush=True)
         # What one that was killed has left.
         sql(stack, f"DROP DATABASE IF EXISTS {beside}; CREATE DATABASE {beside}")
-        load(stack, path, beside)
-        print("Applying migrations that are newer than the backup", flush=True)
-        sql(stack, f"GRANT ALL ON {beside}.* TO 'migrate'@'%' WITH GRANT OPTION")
-        stack.migrate(beside)
-        if missing := Base.metadata.tables.keys() - tables(stack, beside):
-            refuse(f"The backup lacks the tables {', '.join(sorted(missing))}.")
+        try:
+            load(stack, path, beside)
+            print("Applying migrations that are newer than the backup", flush=True)
+            sql(stack, f"GRANT ALL ON {beside}.* TO 'migrate'@'%' WITH GRANT OPTION")
+            stack.migrate(beside)
+            if missing := Base.metadata.tables.keys() - tables(stack, beside):
+                refuse(f"The backup lacks the tables {', '.join(sorted(missing))}.")
+        except SystemExit:
+            # Nobody's data stays where nobody looks for it.
+            sql(stack, f"DROP DATABASE {beside}")
+            raise
         print("Stopping the services", flush=True)
         try:
             stack.pause()

@@ -207,6 +207,7 @@ def test_a_dump_that_is_not_ours_or_not_whole_is_refused_before_anything_is_touc
         backup.restore(stack, stored, NAME)
     assert str(refused.value).endswith("Nothing was changed.")
     assert stack.serves
+    assert f"{NAME}_restored" not in databases(database)
     assert device.pull_raw().status_code == 200
     assert names(api, device) == {"kept", "later"}
 
