@@ -25,8 +25,9 @@ from shared.models.tables import SyncedTable, synced_tables
 from shared.web.schemas import camel
 
 ROOT = Path(__file__).parent.parent.parent
-#: WatermelonDB sets these by itself.
-TOUCHED = ("created_at", "updated_at")
+#: Columns that WatermelonDB sets by itself where a model has these members. A model that has the member
+#: and not the column fails at every update.
+TOUCHED = {"created_at": "createdAt", "updated_at": "updatedAt"}
 #: Members that WatermelonDB's Model and every object have, and words that JavaScript reads otherwise
 #: at the beginning of a class's line. What begins with _ is WatermelonDB's own too.
 TAKEN = set(
@@ -111,7 +112,7 @@ def _models(schema: Schema) -> Iterator[dict[str, Any]]:
     for table in tables:
         own = shown[table.name]
         decorators = schema["models"].get(table.name, {}).get("columns", {})
-        members = set(TAKEN)
+        members = {*TAKEN, *TOUCHED.values()}
         fields = [_field(column, decorators.get(column.name), members) for column in own]
         parents = [(c, c.relation.parent) for c in own if c.relation and c.relation.parent in shown]
         relations = [
@@ -156,11 +157,12 @@ def _field(column: Column, known: str | None, members: set[str]) -> dict[str, An
     kind = _decorator(column, known)
     type_ = {"date": "Date", "json": "any"}.get(kind, TYPES[column.kind])
     name = camel(column.name)
+    own = TOUCHED.get(column.name)
     return {
         "name": column.name,
         "decorator": kind,
         "readonly": column.name in TOUCHED and kind == "date",
-        "member": _free(name, f"{name}Column", members),
+        "member": own or _free(name, f"{name}Column", members),
         "type": f"{type_} | null" if column.optional and type_ != "any" else type_,
     }
 

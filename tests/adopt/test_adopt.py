@@ -19,9 +19,7 @@ from deploy.adopt.schema import KEPT
 from tests.adopt import CORPUS, column, schema, whole_corpus
 from tests.conftest import ROOT, Backend, lacking
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / demo.DEMO).exists(), reason="the demo's tables are not in a module of their own"
-)
+pytestmark = pytest.mark.stack
 COMPARE = """
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -110,6 +108,14 @@ def tables_of(url: str) -> set[str]:
         return set(inspect(engine).get_table_names())
     finally:
         engine.dispose()
+
+
+def rows(url: str, statement: str) -> list[Any]:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(text(statement))]
+    engine.dispose()
+    return found
 
 
 def execute(url: str, *statements: str) -> None:
@@ -218,6 +224,44 @@ def test_rows_of_the_demo_in_another_database_stop_the_migration_before_anything
     down = checkout.alembic(url, "downgrade", "-2")
     assert down.returncode == 0, down.stderr
     execute(url, ROW)
+
+
+def test_nothing_is_dropped_before_make_migration_is_told(
+    checkout: Checkout, new_url: Callable[[], str]
+) -> None:
+    def migration(**environ: str) -> "subprocess.CompletedProcess[str]":
+        settings = {**os.environ, "PYTHONPATH": "", **environ}
+        command = ["deploy/migration.sh", "other tables"]
+        return subprocess.run(
+            command, cwd=checkout.path, env=settings, capture_output=True, text=True
+        )
+
+    url = new_url()
+    checkout.upgrade(url)
+    execute(url, USER, ROW)
+    path = checkout.path / demo.DEMO
+    declared = path.read_text()
+    assert declared.count("description: Mapped[str | None]") == 2
+    without = declared.replace("    is_completed: Mapped[bool] = columns.boolean()\n", "")
+    path.write_text(without.replace("description: Mapped[str | None]", "description: Mapped[str]"))
+    before = checkout.files()
+    refused = migration()
+    assert refused.returncode != 0
+    assert "would remove, with the data in them:\n  column tasks.is_completed\n" in refused.stdout
+    assert 'is_completed: Mapped[…] = columns.…(name="…")' in refused.stdout
+    assert checkout.files() == before
+    assert migration(REMOVE="1").returncode == 0
+    checkout.upgrade(url)
+    # Required now, so what had no value has the empty one.
+    assert rows(url, "SELECT description FROM projects") == [("",)]
+    assert rows(url, "SELECT COUNT(*) FROM tasks") == [(0,)]
+    path.write_text(declared.split("class Task")[0].replace("Mapped[str | None]", "Mapped[str]"))
+    refused = migration()
+    assert "\n  table tasks\n" in refused.stdout
+    assert '__tablename__ = "tasks" and WIRE_NAME = "…"' in refused.stdout
+    assert migration(REMOVE="1").returncode == 0
+    checkout.upgrade(url)
+    assert "tasks" not in tables_of(url)
 
 
 def test_the_demo_stays_while_a_declaration_names_its_rows(checkout: Checkout) -> None:

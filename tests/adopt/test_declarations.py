@@ -17,6 +17,8 @@ from tests.adopt import ADOPTABLE, CORPUS, column, read, reserved, schema
 from tests.adopt.declared import wire_schema
 from tests.conftest import ROOT, Backend
 
+pytestmark = pytest.mark.stack
+
 RUFF = Path(sys.executable).parent / "ruff"
 
 

@@ -10,6 +10,8 @@ from deploy.adopt.reader import read_schema
 from deploy.adopt.schema import Refused
 from tests.adopt import ADOPTABLE, CORPUS, column, read
 
+pytestmark = pytest.mark.stack
+
 
 @pytest.mark.parametrize("path", ADOPTABLE)
 def test_every_table_column_and_flag_is_read_in_order(path: str) -> None:

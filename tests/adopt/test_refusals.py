@@ -15,6 +15,8 @@ from tests import watermelon
 from tests.adopt import column, read
 from tests.conftest import lacking
 
+pytestmark = pytest.mark.stack
+
 
 @pytest.mark.parametrize(
     ("path", "sentence"),

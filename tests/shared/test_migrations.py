@@ -125,6 +125,8 @@ def test_a_step_that_would_copy_a_table_fails_instead(
         ('op.drop_table("tasks")', "drop_table"),
         ('op.alter_column("tasks", "title", new_column_name="name")', "alter_column"),
         ('op.rename_table("tasks", "todos")', "rename_table"),
+        ('op.alter_column("tasks", "title", existing_type=sa.Text(), nullable=True)', None),
+        ('op.alter_column("tasks", "title", nullable=False)', "alter_column"),
         ('op.execute("ALTER TABLE tasks DROP COLUMN title")', "execute(DROP …)"),
         ('op.add_column("tasks", sa.Column("s", sa.Integer(), nullable=False))', "server_default"),
         ('op.add_column("tasks", sa.Column("s", sa.Integer(), unique=True))', "step of its own"),

@@ -32,16 +32,12 @@ def node(*command: object, **environ: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("language", ["js", "ts"])
-def test_the_real_client_syncs_with_the_printed_schema_and_models(
-    server: Server, tmp_path: Path, language: str
-) -> None:
-    schema, bundle = tmp_path / f"schema.{language}", tmp_path / "bundle.js"
-    write_schema(schema, *([] if language == "js" else ["ts"]))
-    # As Babel does in an app; of JavaScript esbuild takes decorators only where it reads it as TypeScript.
+def bundled(module: Path, bundle: Path) -> Path:
+    """Bundle a printed module as Babel does in an app."""
+    # Of JavaScript esbuild takes decorators only where it reads it as TypeScript.
     node(
         BINARIES / "esbuild",
-        schema,
+        module,
         "--bundle",
         "--platform=node",
         "--loader:.js=ts",
@@ -49,6 +45,16 @@ def test_the_real_client_syncs_with_the_printed_schema_and_models(
         '--tsconfig-raw={"compilerOptions":{"experimentalDecorators":true,"useDefineForClassFields":false}}',
         f"--outfile={bundle}",
     )
+    return bundle
+
+
+@pytest.mark.parametrize("language", ["js", "ts"])
+def test_the_real_client_syncs_with_the_printed_schema_and_models(
+    server: Server, tmp_path: Path, language: str
+) -> None:
+    schema, bundle = tmp_path / f"schema.{language}", tmp_path / "bundle.js"
+    write_schema(schema, *([] if language == "js" else ["ts"]))
+    bundled(schema, bundle)
     device = HttpApi(server.url).register()
     said = node("node", HERE / "generated.js", bundle, BACKEND=server.url, TOKEN=device.token)
     assert json.loads(said) == {
