@@ -22,8 +22,6 @@ Not used any more? Leave it declared as long as versions of the app that use it 
 def by_name(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
     """Write what migrations/types.py has by its name."""
     found = [name for name, type_ in TYPES.items() if kind == "type" and item is type_]
-    if kind == "server_default" and isinstance(item.arg, columns.EmptyText):
-        found = ["EMPTY_TEXT"]
     for name in found:
         context.imports.add(f"from migrations.types import {name}")
         return name

@@ -41,6 +41,8 @@ from deploy.local.machine import (
 )
 
 HERE = Path(__file__).parent
+#: For the database's client and dump program, which by themselves give up at rows of 16 MiB.
+LONG_ROWS = "--max-allowed-packet=1G"
 PROGRAMS = ("mariadbd", "mariadb-install-db", "redis-server", "nginx", "pgrep")
 #: A machine that does many other things boots a service this slowly.
 BOOT_S = 180
@@ -351,7 +353,7 @@ class Native:
     def client(self, kind: str) -> list[str]:
         """Return the database's `client` or `dump` program, as its administrator."""
         name = program({"client": "mariadb", "dump": "mariadb-dump"}[kind])
-        return [name, f"--defaults-file={self.directory / 'client.cnf'}"]
+        return [name, f"--defaults-file={self.directory / 'client.cnf'}", LONG_ROWS]
 
     def logs(self) -> None:
         """Show what the parts say, until Ctrl-C."""

@@ -142,7 +142,7 @@ def _encode(
                 columns = (table.sql.c.id,) if bucket == "deleted" else table.record
                 wanted = select(*columns).where(table.of(pull.caller.user_id), condition)
                 count = metrics.RECORDS.labels("pulled", bucket).inc
-                yield from encode_rows(connection, wanted, count)
+                yield from encode_rows(connection, wanted, count, bare=bucket == "deleted")
             yield b"]"
     yield b'}},"timestamp":%d' % reading.present
     yield b',"experimentalStrategy":"replacement"}' if scope_.mode is Mode.REPLACEMENT else b"}"

@@ -111,7 +111,8 @@ def load_changes(
     for table, change in changes.items():
         _check_table(table, change, table in tables, faults)
     if is_wrapped:
-        for table in [name for name in tables if isinstance(parameters.get(name), dict)]:
+        beside = {name for name, value in body.items() if isinstance(value, dict)} - {"changes"}
+        for table in [name for name in tables if name in beside]:
             faults.add(table, "Must stand inside `changes`.")
     if faults:
         raise InvalidRequest(faults)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, or_, true
+from sqlalchemy import ColumnElement, and_, false, func, or_, true
 
 from shared.auth.sessions import Caller
+from shared.models.columns import Column
 from shared.models.tables import SyncedTable
 
 
@@ -120,10 +121,14 @@ def select_rows(pull: PullRequest, table: SyncedTable, scope: Scope, began_at: i
 
 def _filled(table: SyncedTable, names: frozenset[str]) -> list[ColumnElement[bool]]:
     """Conditions for the known columns of `names` to hold something: more than a new column does."""
-    return [
-        table.column(column).is_not(None)
-        if column.optional
-        else table.column(column) != column.empty
-        for column in table.columns
-        if column.name in names
-    ]
+    return [_is_filled(table, column) for column in table.columns if column.name in names]
+
+
+def _is_filled(table: SyncedTable, column: Column) -> ColumnElement[bool]:
+    sql = table.column(column)
+    if column.optional:
+        return sql.is_not(None)
+    if column.kind == "string":
+        # To MySQL blanks are equal to nothing; to SQLite a text that begins with NUL has no length.
+        return or_(sql != column.empty, func.length(sql) > 0)
+    return sql != column.empty

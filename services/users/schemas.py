@@ -6,7 +6,7 @@ from marshmallow import fields, validate
 
 from shared.accounts.passwords import NewPassword, Password
 from shared.models.tables import SyncedTable
-from shared.web.records import Id, by_table, columns, field
+from shared.web.records import Id, by_table, columns
 from shared.web.schemas import (
     ROLES,
     Answer,
@@ -83,12 +83,9 @@ class ExportedSession(DeviceSession):
 
 def exported(table: SyncedTable) -> fields.Field[Any]:
     """Return the field of a table's records, tombstones included."""
-    # The tombstone of an orphan has no parent.
-    parents = {column.name: field(column, optional=True) for column in table.enforced}
     members = {
         "id": Id(),
-        **columns(table),
-        **parents,
+        **columns(table, with_orphans=True),
         "is_deleted": fields.Boolean(data_key="_deleted"),
     }
     return fields.List(fields.Nested(Answer.from_dict(members, name=f"{table.name}.exported")))

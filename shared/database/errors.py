@@ -74,6 +74,10 @@ ROLLED_BACK = {"rolled_back", "locked", "read_only"}
 SERVER_GONE = {"connection_lost", "shutting_down", "read_only", "cluster"}
 
 
+class RowTooLong(Exception):
+    """A row, with its escapes, is longer than the server's `max_allowed_packet`."""
+
+
 class DeadlineExceeded(Exception):
     """The transaction has taken too long: whoever asked is no longer there to hear of its commit."""
 
@@ -97,6 +101,8 @@ def why_unavailable(error: BaseException) -> str | None:
     match error:
         case DeadlineExceeded():
             return "deadline"
+        case RowTooLong():
+            return "row_too_long"
         case PoolTimeout():
             return "no_connection_free"
         case DBAPIError():
@@ -106,7 +112,7 @@ def why_unavailable(error: BaseException) -> str | None:
 
 
 #: Every word that `why_unavailable` has.
-CAUSES = {*NUMBERS, *SQLITE.values(), "deadline", "no_connection_free"}
+CAUSES = {*NUMBERS, *SQLITE.values(), "deadline", "row_too_long", "no_connection_free"}
 
 # From the start at zero: what first appears with a value has not increased, to Prometheus.
 for _word in CAUSES:

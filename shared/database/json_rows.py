@@ -26,6 +26,7 @@ from sqlalchemy import (
     text,
 )
 
+from shared.database import errors
 from shared.database.bulk import upsert
 from shared.database.received import BATCH, first_values
 
@@ -35,19 +36,23 @@ ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u00[01][A-F]")
 
 #: Bytes of rows that are written by one statement; with its escapes far below every server's limit.
 STATEMENT_BYTES = 1_000_000
+#: Bytes that the rest of such a statement has at most: a thousand columns, each named some times.
+STATEMENT_TEXT = 500_000
 
 
 def encode_rows(
     connection: Connection,
     query: Select[*tuple[Any, ...]],
     count: Callable[[int], None] = lambda _rows: None,
+    *,
+    bare: bool = False,
 ) -> Iterator[bytes]:
-    """The rows of `query` as JSON, separated by commas: objects, or bare values of a lone column.
+    """The rows of `query` as JSON, separated by commas: objects, or the `bare` values of its one column.
 
     Only `BATCH` rows are in memory at a time; `count` is told the number of each such batch.
     """
     separator = b""
-    for rows, encoded in _encoded_batches(connection, query):
+    for rows, encoded in _encoded_batches(connection, query, bare):
         yield separator
         yield encoded
         count(rows)
@@ -55,17 +60,16 @@ def encode_rows(
 
 
 def _encoded_batches(
-    connection: Connection, query: Select[*tuple[Any, ...]]
+    connection: Connection, query: Select[*tuple[Any, ...]], bare: bool
 ) -> Iterator[tuple[int, bytes]]:
     if can_encode(connection, query):
-        for values in first_values(connection, as_json(query), {}):
+        for values in first_values(connection, as_json(query, bare=bare), {}):
             encoded = b",".join(values)
             # Looking for it first, as few texts have any: the pattern itself is slow.
             yield len(values), ESCAPE.sub(_lower, encoded) if b"\\u00" in encoded else encoded
         return
-    alone = len(query.selected_columns) == 1
     for rows in connection.execution_options(yield_per=BATCH).execute(query).partitions():
-        plain = [row[0] if alone else dict(row._mapping) for row in rows]
+        plain = [row[0] if bare else dict(row._mapping) for row in rows]
         yield len(rows), orjson.dumps(plain)[1:-1]
 
 
@@ -94,7 +98,8 @@ def write_rows(
 ) -> None:
     """Insert rows: of each its own `columns`, and the `same` values of the others for all of them.
 
-    Where the primary key is there already the row is overwritten, but for the columns `kept`.
+    Where the primary key is there already the row is overwritten, but for the columns `kept`. Raises
+    `RowTooLong` for one that the server would break the connection for.
     """
     spared = {*table.primary_key.columns.keys(), *kept}
     overwritten = tuple(name for name in (*columns, *same) if name not in spared)
@@ -105,7 +110,18 @@ def write_rows(
     statement = _upsert_json(connection.dialect, table, tuple(columns), tuple(same), overwritten)
     encoded = map(orjson.dumps, rows)
     for piece in _pieces(encoded):
-        connection.execute(statement, {**same, "rows": f"[{b','.join(piece).decode()}]"})
+        sent = b",".join(piece)
+        if len(sent) > STATEMENT_BYTES:
+            _check_length(connection, sent)
+        connection.execute(statement, {**same, "rows": f"[{sent.decode()}]"})
+
+
+def _check_length(connection: Connection, sent: bytes) -> None:
+    """Raise `RowTooLong` when the server takes no statement with this JSON in it."""
+    allowed = connection.scalar(text("SELECT @@max_allowed_packet"))
+    escaped = sum(map(sent.count, (b'"', b"\\", b"'")))
+    if len(sent) + escaped + STATEMENT_TEXT > int(allowed or 0):
+        raise errors.RowTooLong
 
 
 def _pieces(encoded: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -164,16 +180,19 @@ def can_encode(connection: Connection, query: Select[*tuple[Any, ...]]) -> bool:
     )
 
 
-def as_json(query: Select[*tuple[Any, ...]], *, as_list: bool = False) -> Select[*tuple[Any, ...]]:
-    """The same rows, each as one value: its JSON, an object by column or a list."""
-    return query.with_only_columns(json_in_sql(tuple(query.selected_columns), as_list))
+def as_json(
+    query: Select[*tuple[Any, ...]], *, as_list: bool = False, bare: bool = False
+) -> Select[*tuple[Any, ...]]:
+    """The same rows, each as one value: its JSON, an object by column, a list or a bare value."""
+    columns = tuple(query.selected_columns)
+    return query.with_only_columns(
+        _json_value(columns[0]) if bare else json_in_sql(columns, as_list)
+    )
 
 
 @lru_cache(maxsize=1024)
 def json_in_sql(columns: tuple[ColumnElement[Any], ...], as_list: bool) -> ColumnElement[str]:
     """The JSON of a row as one value, for MySQL and MariaDB."""
-    if len(columns) == 1 and not as_list:
-        return _json_value(columns[0])
     opening, closing = "[]" if as_list else "{}"
     pieces: list[Any] = []
     for column in columns:

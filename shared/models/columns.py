@@ -7,10 +7,8 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Double, String, Text, TextClause
-from sqlalchemy import text as sql
+from sqlalchemy import BigInteger, Boolean, Double, String, Text
 from sqlalchemy.dialects import mysql
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import MappedColumn, mapped_column
 
 Kind = Literal["string", "number", "boolean"]
@@ -43,30 +41,6 @@ TABLE_OPTIONS = {
 }
 
 EMPTY: dict[Kind, Value] = {"string": "", "number": 0, "boolean": False}
-
-
-class EmptyText(ColumnElement[str]):
-    """The default of a required text: a literal, or the expression that MySQL asks for."""
-
-    inherit_cache = True
-
-
-@compiles(EmptyText)
-def _empty_text(_element: EmptyText, _compiler: Any, **_: Any) -> str:
-    return "''"
-
-
-@compiles(EmptyText, "mysql", "mariadb")
-def _empty_text_in_mysql(_element: EmptyText, _compiler: Any, **_: Any) -> str:
-    return "('')"
-
-
-#: Defaults of required columns.
-EMPTY_IN_SQL: dict[Kind, EmptyText | TextClause] = {
-    "string": EmptyText(),
-    "number": sql("0"),
-    "boolean": sql("0"),
-}
 
 
 def index_name(*parts: str) -> str:
@@ -126,7 +100,13 @@ DECLARED = "declared"
 
 
 def declare(type_: Any, column: Column) -> MappedColumn[Any]:
-    """Return a mapped column that carries what was declared."""
+    """Return a mapped column that carries what was declared.
+
+    A text without a length may be NULL, and is read as empty where it is required: to give it a default
+    MySQL would copy the whole table.
+    """
+    if isinstance(type_, Text):
+        return mapped_column(type_, nullable=True, info={DECLARED: column})
     return mapped_column(type_, info={DECLARED: column})
 
 

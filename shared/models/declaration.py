@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
-from sqlalchemy import DefaultClause, String, Text
-from sqlalchemy.orm import MappedColumn
+from sqlalchemy import Boolean, DefaultClause, String, Text, text
+from sqlalchemy.orm import InstrumentedAttribute, MappedColumn
 
-from shared.models.columns import DECLARED, EMPTY_IN_SQL, Column, DeclarationError
+from shared.models.columns import DECLARED, Column, DeclarationError
 
 #: Names that WatermelonDB takes (its `checkName`, of which `\\w` is ASCII).
 NAME = re.compile(r"[a-zA-Z_]\w*", re.ASCII)
@@ -26,8 +26,11 @@ SQLALCHEMY_OWN = {"metadata", "registry"}
 MAX_NAME = 64
 #: Columns of an InnoDB table, less the server's own.
 MAX_COLUMNS = 1000
-#: Texts without a length in a row: InnoDB keeps 40 bytes of each in a page of 8126.
-MAX_LONG_TEXTS = 190
+#: Bytes of a row that InnoDB keeps in a page, of 8126, less the server's own columns. Of a longer
+#: text, whatever its length, it keeps 40 and their number; the rest lies elsewhere.
+MAX_PAGE_BYTES = 7_800
+#: Relations that need an index: MySQL takes 64 of a table.
+MAX_RELATIONS = 60
 #: Bytes of a MySQL row, which texts without a length hardly count into, less the server's own columns.
 MAX_ROW_BYTES = 64_000
 
@@ -40,6 +43,7 @@ def read_declaration(
     Raises `DeclarationError`.
     """
     name = model.__name__
+    _check_class(model)
     _check_table(name, str(vars(model)["__tablename__"]), taken_tables)
     hints = get_type_hints(model)
     columns: dict[str, MappedColumn[Any]] = {}
@@ -61,7 +65,30 @@ def read_declaration(
         _complete(name, attribute, value, hints.get(attribute))
     found = [value.column.info[DECLARED] for value in columns.values()]
     refuse_clashes(f"{name}: the columns", [column.name for column in found])
+    refuse_clashes(f"{name}: the attributes", columns)
     _check_size(name, columns)
+
+
+def _check_class(model: type) -> None:
+    """Refuse columns that stand elsewhere than in the class of their table, and those that are none."""
+    name = model.__name__
+    for part in model.__mro__[1:]:
+        for attribute, value in vars(part).items():
+            if isinstance(value, MappedColumn) and DECLARED in value.column.info:
+                raise DeclarationError(
+                    f"{name}.{attribute} stands in {part.__name__}. Declare it in {name} itself."
+                )
+            if isinstance(value, InstrumentedAttribute) and "__tablename__" in vars(part):
+                raise DeclarationError(
+                    f"{name} has the columns of {part.__name__}. Derive it from Synced and Base alone."
+                )
+    if "__tablename__" not in vars(model):
+        raise DeclarationError(f"{name} has no table: write __tablename__.")
+    for attribute in vars(model).get("__annotations__", {}):
+        if attribute not in vars(model):
+            raise DeclarationError(
+                f"{name}.{attribute} has a type and no column: write = columns.string() or the like."
+            )
 
 
 def _check_table(model: str, table: str, taken: Iterable[str]) -> None:
@@ -99,9 +126,10 @@ def _complete(model: str, attribute: str, value: MappedColumn[Any], hint: Any) -
             f"write {attribute}: Mapped[str | None]."
         )
     value.column.info[DECLARED] = column
-    if not optional and not column.is_enforced:
+    if not (optional or column.is_enforced or isinstance(value.column.type, Text)):
         # So that it can be added to a table that has rows, beside a release that does not know it.
-        value.column.server_default = DefaultClause(EMPTY_IN_SQL[column.kind])
+        empty = "''" if column.kind == "string" else "0"
+        value.column.server_default = DefaultClause(text(empty))
 
 
 def check_name(where: str, name: str) -> None:
@@ -129,19 +157,34 @@ def _check_size(model: str, columns: dict[str, MappedColumn[Any]]) -> None:
         raise DeclarationError(
             f"{model} has {len(columns)} columns; MySQL takes {MAX_COLUMNS}. Split the table."
         )
-    types = [value.column.type for value in columns.values()]
-    long_texts = sum(isinstance(type_, Text) for type_ in types)
-    if long_texts > MAX_LONG_TEXTS:
+    relations = sum(value.column.info[DECLARED].is_enforced for value in columns.values())
+    if relations > MAX_RELATIONS:
         raise DeclarationError(
-            f"{model} has {long_texts} texts without a length; MySQL takes {MAX_LONG_TEXTS} in a row. "
-            "Give some of them a length, as in columns.string(100), or split the table."
+            f"{model} has {relations} relations that cascade or clear; MySQL takes {MAX_RELATIONS}. "
+            "Split the table, or make some of them 'keep'."
         )
-    size = sum(_bytes(type_) for type_ in types)
+    types = [value.column.type for value in columns.values()]
+    in_page = sum(map(_page_bytes, types)) + len(types) // 8
+    if in_page > MAX_PAGE_BYTES:
+        raise DeclarationError(
+            f"{model} has rows of {in_page} bytes without the rest of long texts; MySQL takes "
+            f"{MAX_PAGE_BYTES}: 41 for a text, 8 for a number, 1 for true or false. Split the table."
+        )
+    size = sum(map(_bytes, types))
     if size > MAX_ROW_BYTES:
         raise DeclarationError(
             f"{model} has rows of up to {size} bytes; MySQL takes {MAX_ROW_BYTES}. Make some lengths "
             "shorter, or leave them out: columns.string()."
         )
+
+
+def _page_bytes(type_: Any) -> int:
+    """Return how much of a page of InnoDB a column of this type may take."""
+    if isinstance(type_, Boolean):
+        return 1
+    if not isinstance(type_, String):
+        return 8
+    return 41 if isinstance(type_, Text) else min(4 * (type_.length or 0), 40) + 1
 
 
 def _bytes(type_: Any) -> int:

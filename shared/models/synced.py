@@ -72,5 +72,6 @@ SERVER_COLUMNS = frozenset(Synced.__annotations__) - {"__tablename__", "WIRE_NAM
 
 def server_tables() -> set[str]:
     """Return the names of the tables that are not declared: the server's own."""
-    declared = {str(model.__tablename__) for model in Synced.__subclasses__()}
+    # One without a name is refused when its declaration is read.
+    declared = {str(vars(model).get("__tablename__")) for model in Synced.__subclasses__()}
     return {"alembic_version", *Base.metadata.tables} - declared

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 from sqlalchemy import Column as SqlColumn
-from sqlalchemy import ColumnElement, Table
+from sqlalchemy import ColumnElement, Table, Text, func, literal_column
 
 from shared.database.base import Base
 from shared.models.columns import DECLARED, Column, DeclarationError, Value
@@ -46,10 +46,17 @@ class SyncedTable:
         """The SQL column of a declared one."""
         return self.sql.c[column.attribute]
 
+    def value(self, column: Column) -> ColumnElement[Value]:
+        """The value of a declared column: of a required text, empty where a release did not know it."""
+        sql = self.column(column)
+        if column.optional or column.is_enforced or not isinstance(sql.type, Text):
+            return sql
+        return func.coalesce(sql, literal_column("''", sql.type))
+
     @cached_property
     def record(self) -> tuple[ColumnElement[Value], ...]:
         """What a record on the wire is made of, by its names: the id and the columns."""
-        return (self.sql.c.id, *(self.column(c).label(c.name) for c in self.columns))
+        return (self.sql.c.id, *(self.value(c).label(c.name) for c in self.columns))
 
     def of(self, user_id: str | ColumnElement[str]) -> ColumnElement[bool]:
         """The condition that every statement on a synced table begins with."""

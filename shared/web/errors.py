@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from shared.database import errors
-from shared.database.errors import DeadlineExceeded
+from shared.database.errors import DeadlineExceeded, RowTooLong
 from shared.observability import metrics
 
 log = logging.getLogger(__name__)
@@ -264,8 +264,9 @@ def init_app(app: Flask) -> None:
 
     @app.errorhandler(PoolTimeout)
     @app.errorhandler(DeadlineExceeded)
+    @app.errorhandler(RowTooLong)
     @app.errorhandler(DBAPIError)
-    def on_database_error(error: DBAPIError | DeadlineExceeded | PoolTimeout) -> Response:
+    def on_database_error(error: Exception) -> Response:
         cause = errors.why_unavailable(error)
         if cause is None:
             return on_bug(error)

@@ -33,7 +33,11 @@ def by_table(
     base: type[Schema], of: Callable[[SyncedTable], fields.Field[Any]], name: str
 ) -> type[Schema]:
     """Return the schema `name` of an object with a member for each table."""
-    return base.from_dict({table.name: of(table) for table in synced_tables()}, name=name)
+    members = {table.name: of(table) for table in synced_tables()}
+    for table, member in members.items():
+        # Spelled as the app spells it.
+        member.data_key = table
+    return base.from_dict(members, name=name)
 
 
 @cache
@@ -42,9 +46,15 @@ def record(table: SyncedTable) -> type[Schema]:
     return Answer.from_dict({"id": Id(), **columns(table)}, name=f"{table.name}.record")
 
 
-def columns(table: SyncedTable) -> dict[str, fields.Field[Any]]:
-    """Return the fields of a table's columns by their names."""
-    return {column.name: field(column) for column in table.columns}
+def columns(table: SyncedTable, *, with_orphans: bool = False) -> dict[str, fields.Field[Any]]:
+    """Return the fields of a table's columns, by keys that are nobody else's; they have their own names.
+
+    `with_orphans`: tombstones too, of which one may lack what it belongs to.
+    """
+    return {
+        f"column_{column.name}": field(column, optional=with_orphans and column.is_enforced)
+        for column in table.columns
+    }
 
 
 def field(column: Column, *, optional: bool = False) -> fields.Field[Any]:

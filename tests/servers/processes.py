@@ -204,6 +204,7 @@ class MariaDB(Part):
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",
             "--innodb-buffer-pool-size=128M",
+            "--max-allowed-packet=256M",
             "--innodb-flush-log-at-trx-commit=1",
             f"--datadir={self.directory / 'data'}",
             f"--socket={self.socket}",

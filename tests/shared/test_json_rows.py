@@ -41,7 +41,7 @@ def both_ways(url: str, user_id: str) -> list[tuple[bytes, bytes]]:
                 plain = b"".join(encode_rows(connection, records))
             found.append((fast, plain))
             ids = select(table.sql.c.id).where(table.of(user_id))
-            listed = b"".join(encode_rows(connection, ids))
+            listed = b"".join(encode_rows(connection, ids, bare=True))
             assert b"[" + listed + b"]" == orjson.dumps(connection.scalars(ids).all())
     engine.dispose()
     return found

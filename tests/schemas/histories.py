@@ -1,0 +1,222 @@
+"""Random histories over the random schemas of tables.py: whatever is declared, every device ends equal."""
+
+from collections import defaultdict
+from contextlib import suppress
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+
+from shared.models.tables import SyncedTable, tables_by_name
+from tests.api import Api
+from tests.schemas.model import rule as rule_of
+from tests.schemas.protocol import Pusher, export, record
+from tests.schemas.tables import GROUPS
+from tests.watermelon_model import ModelDevice, NetworkFailure
+
+DEVICES = 3
+which = st.integers(0, DEVICES - 1)
+pick = st.integers(0, 1000)
+text = st.sampled_from(["", "a", "🍉", "x\0y"])
+number = st.sampled_from([0, 1.5, -7])
+lost = st.sampled_from(["", "", "request", "answer", "twice", "late"])
+ids = st.sampled_from([f"i{n}" for n in range(8)])
+#: What a relation names: rows that may be there, and what no app should send.
+parents = st.one_of(ids, ids, st.sampled_from([None, "", "never", "no id!"]))
+edits = st.tuples(pick, ids, text, number, st.lists(parents, min_size=3, max_size=3))
+pushes = st.lists(st.tuples(edits, st.sampled_from(["created", "updated", "deleted"])), max_size=12)
+
+
+class Schema(RuleBasedStateMachine):
+    """One of the random schemas, and how a row of it is made."""
+
+    api: Api
+    tables: list[SyncedTable]
+
+    def choose(self, group: int) -> None:
+        self.tables = [tables_by_name()[name] for name in GROUPS[group]]
+
+    def table(self, seed: int) -> SyncedTable:
+        return self.tables[seed % len(self.tables)]
+
+    def row(self, edit: Any) -> tuple[str, dict[str, Any]]:
+        seed, id_, v, w, named = edit
+        table = self.table(seed)
+        relations = [c for c in table.columns if c.relation]
+        values = {c.name: p for c, p in zip(relations, named, strict=False)}
+        return table.name, record(table.name, id_, v=v, w=w, **values)
+
+
+class Pushes(Schema):
+    """One device that has seen everything pushes anything: the server has what the model says."""
+
+    @initialize(group=st.integers(0, len(GROUPS) - 1))
+    def register(self, group: int) -> None:
+        self.choose(group)
+        device = self.api.register()
+        device.rows = defaultdict(dict)
+        self.pusher = Pusher(device)
+
+    @rule(pushed=pushes)
+    def push(self, pushed: Any) -> None:
+        changes: dict[str, Any] = defaultdict(lambda: defaultdict(list))
+        seen = set()
+        for edit, operation in pushed:
+            table, row = self.row(edit)
+            if (table, row["id"]) not in seen:
+                seen.add((table, row["id"]))
+                changes[table][operation].append(row["id"] if operation == "deleted" else row)
+        self.pusher.push(**changes)
+
+
+class Histories(Schema):
+    """Devices that follow the protocol, in bad weather."""
+
+    @initialize(group=st.integers(0, len(GROUPS) - 1))
+    def register(self, group: int) -> None:
+        self.choose(group)
+        first = self.api.register()
+        apis = [first] + [first.another() for _ in range(DEVICES - 1)]
+        self.devices = [self.device(api) for api in apis]
+        self.devices[-1].tells_last_pulled_at = False
+        self.made: set[tuple[str, str]] = set()
+        self.deleted: set[tuple[str, str]] = set()
+        #: Who ever named whom in a relation that cascades: (child, parent).
+        self.named: set[tuple[tuple[str, str], tuple[str, str]]] = set()
+        self.edits: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+
+    def device(self, api: Any) -> ModelDevice:
+        return ModelDevice(
+            api,
+            records={name: {} for name in tables_by_name()},
+            deleted={name: set() for name in tables_by_name()},
+        )
+
+    def note(self, table: str, row: dict[str, Any]) -> None:
+        for column in tables_by_name()[table].enforced:
+            value = row.get(column.name)
+            assert column.relation
+            if rule_of(column) == "cascade" and (value or not column.optional):
+                self.named.add(((table, row["id"]), (column.relation.parent, value or "")))
+
+    def any_of(self, device: ModelDevice, seed: int) -> tuple[str, str] | None:
+        known = [(t.name, id_) for t in self.tables for id_ in sorted(device.records[t.name])]
+        return known[seed % len(known)] if known else None
+
+    def parents(self, device: ModelDevice, table: str, seed: int) -> dict[str, Any]:
+        """Rows that the device knows for a row's relations to name; none where there is none."""
+        found: dict[str, Any] = {}
+        for at, column in enumerate(c for c in tables_by_name()[table].columns if c.relation):
+            assert column.relation
+            known = sorted(device.records[column.relation.parent])
+            known += [None] if column.optional else []  # type: ignore[list-item]
+            found[column.name] = known[(seed + 7 * at) % len(known)] if known else "never"
+        return found
+
+    @rule(number=which, seed=pick, v=text)
+    def create(self, number: int, seed: int, v: str) -> None:
+        device = self.devices[number]
+        table, id_ = self.table(seed).name, f"i{len(self.made)}"
+        row = record(table, id_, v=v, **self.parents(device, table, seed))
+        self.made.add((table, id_))
+        self.note(table, row)
+        device.create(table, row)
+
+    @rule(number=which, seed=pick, v=text)
+    def edit(self, number: int, seed: int, v: str) -> None:
+        if found := self.any_of(self.devices[number], seed):
+            self.edits[found][number] = v
+            self.change(number, *found, {"v": v})
+
+    @rule(number=which, seed=pick, to=pick)
+    def move(self, number: int, seed: int, to: int) -> None:
+        if found := self.any_of(self.devices[number], seed):
+            values = self.parents(self.devices[number], found[0], to)
+            self.note(found[0], values | {"id": found[1]})
+            self.change(number, *found, values)
+
+    def change(self, number: int, table: str, id_: str, values: dict[str, Any]) -> None:
+        row = self.devices[number].records[table][id_]
+        changed = [name for name in row["_changed"].split(",") if name]
+        changed += [name for name in values if name not in changed and row[name] != values[name]]
+        row |= values | {"_changed": ",".join(changed)}
+        if row["_status"] != "created":
+            row["_status"] = "updated"
+
+    @rule(number=which, seed=pick)
+    def delete(self, number: int, seed: int) -> None:
+        if found := self.any_of(self.devices[number], seed):
+            self.deleted.add(found)
+            self.devices[number].delete(*found)
+
+    @rule(number=which, lose=lost)
+    def sync(self, number: int, lose: str) -> None:
+        with suppress(NetworkFailure):
+            self.devices[number].sync(lose=lose)
+
+    @rule(number=which, other=which)
+    def sync_between_each_others_pull_and_push(self, number: int, other: int) -> None:
+        self.devices[number].pull()
+        if other != number:
+            self.devices[other].sync()
+        self.devices[number].push()
+
+    def teardown(self) -> None:
+        if not hasattr(self, "devices"):
+            return
+        for _ in range(2):
+            for device in self.devices:
+                device.sync()
+        for device in self.devices:
+            device.pull()
+        newcomer = self.device(self.devices[0].api.another())
+        newcomer.sync()
+        end = newcomer.rows()
+        for device in self.devices:
+            assert device.rows() == end
+            assert device.local_changes() == newcomer.local_changes()
+        assert export(self.devices[0].api)[0] == {t: rows for t, rows in end.items() if rows}
+        for table in self.tables:
+            for row in end[table.name].values():
+                for column in table.enforced:
+                    value = row[column.name]
+                    assert column.relation
+                    assert value is not None or column.optional
+                    assert value is None or value in end[column.relation.parent]
+        doomed = set(self.deleted)
+        while more := {c for c, p in self.named if p in doomed or p not in self.made} - doomed:
+            doomed |= more
+        lost = {made for made in self.made if made[1] not in end[made[0]]} - doomed
+        assert not lost, f"{lost} were never deleted and named nothing that was"
+        for (table, id_), by in self.edits.items():
+            if id_ in end[table] and len(by) == 1:
+                assert [end[table][id_]["v"]] == list(by.values())
+
+
+def play(machine: type[Schema], api: Api, examples: int) -> None:
+    machine.api = api
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=20,
+            deadline=None,
+            phases=[Phase.explicit, Phase.reuse, Phase.generate],
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_any_push_of_any_schema_leaves_what_the_contract_says(api: Api) -> None:
+    play(Pushes, api, examples=8)
+
+
+def test_any_history_of_any_schema_ends_with_all_devices_equal(api: Api) -> None:
+    play(Histories, api, examples=10)

@@ -1,0 +1,29 @@
+"""Schemas of every shape, each of these files in a process of its own, which has their tables beside ours."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CI, ROOT, Backend
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("file", ["protocol.py", "histories.py"])
+def test_tables_of_every_shape_sync_like_ours(backend: Backend, file: str) -> None:
+    # In CI the same schemas each time; elsewhere new ones, whose seed a failure prints.
+    seed = "1" if CI else str(int.from_bytes(os.urandom(3)))
+    done = subprocess.run(
+        [
+            *(Path(sys.executable).parent / "pytest", "-q", "-p", "tests.schemas.tables"),
+            *(f"--backend={backend.name}", f"tests/schemas/{file}", "-o", "faulthandler_timeout=0"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "SCHEMA_SEED": seed},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"SCHEMA_SEED={seed}\n{done.stdout}{done.stderr}"
