@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS, make_keys
-from deploy.local.machine import LOCAL, ROOT, free_address
+from deploy.local.machine import LOCAL, ROOT, Refused, free_address
+
+PID_FILE = LOCAL / "run.pid"
 
 
 def prepare() -> None:
@@ -31,9 +33,22 @@ def prepare() -> None:
         sys.exit("The migrations failed; nothing is served.")
 
 
+def refuse_a_second() -> None:
+    """Raise `Refused` while a server runs from here; forget one that was killed."""
+    if not PID_FILE.exists():
+        return
+    pid = PID_FILE.read_text().strip()
+    # After a restart of the machine the number may be anybody's.
+    found = subprocess.run(["ps", "-p", pid, "-o", "command="], capture_output=True, text=True)
+    if "gunicorn" in found.stdout:
+        raise Refused(f"make run serves from here already (process {pid}). Stop it first: Ctrl-C.")
+    PID_FILE.unlink()
+
+
 def serve() -> None:
-    """Replace this process by the server. Raises `Refused` when the port is not to be had."""
+    """Replace this process by the server. Raises `Refused` when it cannot serve."""
     address, url = free_address("make run")
+    refuse_a_second()
     prepare()
     metrics = LOCAL / "metrics"
     shutil.rmtree(metrics, ignore_errors=True)
@@ -47,7 +62,7 @@ def serve() -> None:
         flush=True,
     )
     options = ["--config=deploy/gunicorn.conf.py", f"--bind={address}", "--workers=1"]
-    options.append(f"--pid={LOCAL / 'run.pid'}")
+    options.append(f"--pid={PID_FILE}")
     command = [sys.executable, "-m", "gunicorn", *options, "deploy.local.embedded:create_app()"]
     os.execv(sys.executable, command)
 

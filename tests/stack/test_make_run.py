@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.api import PASSWORD, changes, new_email, project, wire
 from tests.conftest import lacking
 from tests.servers.checkout import readable_by_others
+from tests.servers.processes import free_port
 from tests.servers.stacks import ROOT, Embedded, fetch
 
 pytestmark = pytest.mark.backends("embedded")
@@ -116,6 +118,31 @@ def test_any_path_umask_and_proxy_will_do_and_others_read_nothing(
     finally:
         assert odd.stop() == 0
     assert not any((tmp_path / "tmp").iterdir())
+
+
+def test_a_second_one_is_refused_and_takes_nothing_from_the_first(own: Embedded) -> None:
+    own.start()
+    metrics = set((own.directory / ".local/metrics").iterdir())
+    second = subprocess.run(
+        [sys.executable, "-m", "deploy.local.cli", "run"],
+        cwd=own.directory,
+        env={**os.environ, "PORT": str(free_port())},
+        capture_output=True,
+        text=True,
+    )
+    assert second.returncode == 1
+    assert second.stderr.startswith("Error: make run serves from here already")
+    assert metrics and set((own.directory / ".local/metrics").iterdir()) == metrics
+    assert own.stop() == 0
+
+
+def test_it_starts_though_the_number_of_one_that_was_killed_is_another_process(
+    own: Embedded,
+) -> None:
+    (own.directory / ".local").mkdir(exist_ok=True)
+    (own.directory / ".local/run.pid").write_text(f"{os.getpid()}\n")
+    own.start()
+    assert own.stop() == 0
 
 
 def test_it_serves_on_ipv6(own: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
