@@ -213,7 +213,7 @@ def use_up_connections(stack: Stack) -> None:
         cursor.execute(f"SET GLOBAL max_connections = {allowed}")
 
 
-FAULTS: dict[str, Callable[[Stack], None]] = {
+FAULTS: dict[str, Callable[[Any], None]] = {
     "a worker of sync is killed": kill_a_worker,
     "all workers of sync are killed": kill_all_workers,
     "sync is killed": end("sync"),
@@ -228,6 +228,9 @@ FAULTS: dict[str, Callable[[Stack], None]] = {
     "the database hangs": hang("database", 5),
     "one user floods a row that is locked": flood_of_one_user,
     "one user floods with large pushes": flood_of_large_pushes,
+}
+#: Those that need an address in front of the database, or give writes up on purpose.
+LARGE_FAULTS: dict[str, Callable[[Stack], None]] = {
     "a backup is restored": restore,
     "the database's address leads to another": fail_over,
 }

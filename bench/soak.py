@@ -10,11 +10,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.faults import FAULTS, Stack
+from bench.faults import FAULTS, LARGE_FAULTS, Stack
 from bench.fleet import Fleet
 from tests.servers.processes import children
 
 DEVICES = 50
+ALL_FAULTS = FAULTS | LARGE_FAULTS
 #: Between two things that a device does: a fleet of thousands that sync every few minutes.
 PAUSE_S = 0.5
 FAULT_EVERY_S = 20
@@ -45,11 +46,11 @@ def soak(stack: Stack, minutes: float) -> bool:
         before = memory_mb(stack)
         end = time.monotonic() + minutes * 60
         while time.monotonic() < end - FAULT_EVERY_S:
-            names = names or random.sample(list(FAULTS), len(FAULTS))
+            names = names or random.sample(list(ALL_FAULTS), len(ALL_FAULTS))
             name = names.pop()
             print(f"{end - time.monotonic():5.0f} s to go: {name}", flush=True)
             began = time.monotonic()
-            FAULTS[name](stack)
+            ALL_FAULTS[name](stack)
             faults.append((name, began, time.monotonic()))
             time.sleep(FAULT_EVERY_S * random.random() * 2)
         time.sleep(max(0, end - time.monotonic()))
