@@ -147,7 +147,8 @@ def flood_of_large_pushes(stack: Stack) -> None:
     with ThreadPoolExecutor(24) as pool:
         pushes = [pool.submit(push, large) for _ in range(16)]
         pushes += [pool.submit(push, {"projects": {"created": [p]}}) for _ in range(100)]
-    assert {one.result() for one in pushes} <= {0, 200, 429, 503}
+    answers = {one.result() for one in pushes}
+    assert answers <= {0, 200, 429, 503}, answers
 
 
 def restore(stack: Stack) -> None:

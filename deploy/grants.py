@@ -23,7 +23,7 @@ ACCOUNT = (
 
 def rights() -> dict[str, dict[str, str]]:
     """By user and table."""
-    tables = [table.name for table in synced_tables()]
+    tables = [table.sql.name for table in synced_tables()]
     return {
         "auth": {
             "users": "SELECT, INSERT, UPDATE",
@@ -65,7 +65,7 @@ def grant(database_url: str) -> None:
         for user, tables in rights().items():
             for table, right in tables.items():
                 connection.execute(
-                    text(f"GRANT {right} ON `{url.database}`.{table} TO '{user}'@'%'")
+                    text(f"GRANT {right} ON `{url.database}`.`{table}` TO '{user}'@'%'")
                 )
     engine.dispose()
 

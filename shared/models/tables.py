@@ -4,12 +4,17 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 from sqlalchemy import Column as SqlColumn
-from sqlalchemy import ColumnElement, Table, Text, func, literal_column
+from sqlalchemy import ColumnElement, Table, Text, func, literal_column, quoted_name
 
 from shared.database.base import Base
 from shared.models.columns import DECLARED, Column, DeclarationError, Value
 from shared.models.declaration import check_name, refuse_clashes
 from shared.models.synced import Synced
+
+
+def _quoted(name: str) -> str:
+    # An app may call a column by a word that SQLAlchemy does not know to be one of MySQL's.
+    return quoted_name(name, quote=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +61,7 @@ class SyncedTable:
     @cached_property
     def record(self) -> tuple[ColumnElement[Value], ...]:
         """What a record on the wire is made of, by its names: the id and the columns."""
-        return (self.sql.c.id, *(self.value(c).label(c.name) for c in self.columns))
+        return (self.sql.c.id, *(self.value(c).label(_quoted(c.name)) for c in self.columns))
 
     def of(self, user_id: str | ColumnElement[str]) -> ColumnElement[bool]:
         """The condition that every statement on a synced table begins with."""

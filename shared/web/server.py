@@ -17,6 +17,8 @@ from shared.web.errors import NoHttp, Problem, body_of
 LONGEST_REQUEST_LINE = 32 * 1024
 message.MAX_REQUEST_LINE = LONGEST_REQUEST_LINE
 
+#: Of a body that nobody reads gunicorn throws twice as much away before it gives the connection up.
+MOST_UNREAD = 32 * 1024
 #: How much of a body that nobody reads is thrown away, and for how long: who is still sending does not
 #: hear the answer when the connection is cut. A bit more than the largest push.
 DRAIN_BYTES, DRAIN_S = 72 * 2**20, 10
@@ -51,6 +53,15 @@ class Worker(ThreadWorker):
             drain(conn.sock)
         return kept
 
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer a request, and say that the connection ends when that is so for an unread body.
+
+        Else a gateway would send the next request by it, of whoever that is, and have to tell of 502.
+        """
+        is_last = req.should_close
+        req.should_close = lambda: is_last() or unread(req) > MOST_UNREAD
+        return super().handle_request(req, conn)
+
     def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: Exception) -> None:
         """Answer what did not become a request, or a bug of the server itself."""
         request_id = uuid.uuid4().hex
@@ -65,6 +76,12 @@ class Worker(ThreadWorker):
             self.log.error("bug", exc_info=exc, extra={"request_id": request_id})
         with suppress(OSError):
             client.sendall(answer(problem, request_id))
+
+
+def unread(req: Any) -> int:
+    """How many bytes of a body are not read yet; 0 for one in chunks, whose length nobody knows."""
+    left: int = getattr(req.body.reader, "length", 0)
+    return left
 
 
 def answer(problem: Problem, request_id: str) -> bytes:

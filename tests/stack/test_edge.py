@@ -232,6 +232,24 @@ def test_a_refused_body_is_heard_out(
             door.refuses(head.encode(), expected, status, body=b"x" * size)
 
 
+@pytest.mark.parametrize("size", [10, 40 * 1024, 60 * 1024, 1 * MIB])
+def test_who_answers_a_body_unread_and_keeps_the_connection_takes_another_request(
+    doors: list[Door], size: int
+) -> None:
+    """Or else a gateway sends somebody's next request into a connection that ends: 502."""
+    for door in doors:
+        connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=30)
+        for _ in range(3):
+            connection.request("POST", "/v1/sync/push", b"x" * size)
+            answer = connection.getresponse()
+            assert answer.status in (401, 404), (door.name, answer.read())
+            answer.read()
+            # Connects anew only after an answer that said so.
+            connection.request("GET", "/v1/sync/pull")
+            assert connection.getresponse().read(), door.name
+        connection.close()
+
+
 def test_a_body_in_chunks_has_the_same_limits(doors: list[Door]) -> None:
     for door in doors:
         if door.name in ("users", "sync"):
