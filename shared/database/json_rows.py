@@ -68,8 +68,10 @@ def _encoded_batches(
             # Looking for it first, as few texts have any: the pattern itself is slow.
             yield len(values), ESCAPE.sub(_lower, encoded) if b"\\u00" in encoded else encoded
         return
+    # As plain texts, which orjson takes for keys; names that are quoted in SQL are of a kind of their own.
+    names = [str(column.key) for column in query.selected_columns]
     for rows in connection.execution_options(yield_per=BATCH).execute(query).partitions():
-        plain = [row[0] if bare else dict(row._mapping) for row in rows]
+        plain = [row[0] if bare else dict(zip(names, row, strict=True)) for row in rows]
         yield len(rows), orjson.dumps(plain)[1:-1]
 
 
