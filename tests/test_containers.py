@@ -51,8 +51,8 @@ def connections_of_a_process() -> int:
 def test_the_database_has_a_connection_for_whatever_may_be_scaled(
     compose: dict[str, dict[str, Any]],
 ) -> None:
-    [option] = compose["mysql"]["command"]
-    allowed = int(option.removeprefix("--max-connections="))
+    options = dict(option.split("=") for option in compose["mysql"]["command"])
+    allowed = int(options["--max-connections"])
     processes = [
         MAX_INSTANCES * compose[name]["environment"]["WEB_CONCURRENCY"] for name in SERVICES
     ]

@@ -174,16 +174,21 @@ class MariaDB(Part):
         """Make the data directory, at once or not at all."""
         self.directory.mkdir(parents=True, exist_ok=True)
         new = self.directory / "new"
-        shutil.rmtree(new, ignore_errors=True)
         if NOBODY:
             shutil.chown(self.directory, NOBODY)
-        subprocess.run(
-            [*self.installer(), f"--datadir={new}"],
-            check=True,
-            capture_output=True,
-            user=NOBODY,
-            cwd=self.directory,
-        )
+        # Where several are made at once the installer's own server may not get what it asks for.
+        for is_last in (False, False, True):
+            shutil.rmtree(new, ignore_errors=True)
+            done = subprocess.run(
+                [*self.installer(), f"--datadir={new}"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                user=NOBODY,
+                cwd=self.directory,
+            )
+            if done.returncode == 0:
+                break
+            assert not is_last, done.stdout.decode(errors="replace")
         new.rename(self.directory / "data")
 
     def installer(self) -> list[str]:
