@@ -32,6 +32,7 @@ from deploy.api.openapi import describe
 from tests.api import Device, new_email
 from tests.servers.stacks import Embedded, Server, Stack
 from tests.stack.http_api import HttpApi
+from tests.stack.load import eventually
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,22 @@ def test_what_was_no_request_is_logged_by_its_id_and_without_who_sent_it(server:
     assert event.keys() >= {"time", "cause"}
     assert "secret" not in line
     assert "127.0.0.1" not in line
+
+
+def test_a_line_of_the_gateways_log_is_json_in_utf8_whatever_was_asked_for(server: Server) -> None:
+    if not isinstance(server, Stack):
+        pytest.skip("make run logs for people")
+    for number, path in enumerate((b"/v1/\xff\xfe?x", b"/v1/%C3%BC", b'/v1/"\\')):
+        head = b"GET %b HTTP/1.1\r\nHost: x\r\nX-Request-ID: odd-path-%d\r\n\r\n" % (path, number)
+        Door("gateway", server.gateway.port).refuses(head, 400, 404)
+    log = server.directory / "gateway/gateway.log"
+
+    def logged() -> list[str]:
+        lines = [line for line in log.read_bytes().splitlines() if b'"odd-path-' in line]
+        return sorted(json.loads(line.decode())["path"] for line in lines)
+
+    eventually(lambda: len(logged()) == 3)
+    assert logged() == ["/v1/", '/v1/"\\', "/v1/%C3%BC"]
 
 
 def test_a_query_is_no_part_of_the_path(doors: list[Door]) -> None:
