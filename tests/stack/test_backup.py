@@ -63,7 +63,8 @@ def database(backend: Backend) -> MariaDB:
 def api(backend: Backend, database: MariaDB, application: object) -> Iterator[Api]:
     migrate, service = backend.new_database(NAME)
     alembic(migrate, "upgrade", "head")
-    yield Api(embedded.create_app(DATABASE_URL=service))
+    # Redis is that of other databases: a stack beside this one prolongs leases that know nothing of it.
+    yield Api(embedded.create_app(DATABASE_URL=service, REDIS_URL=""))
     for name in databases(database):
         database.drop_database(name)
 
