@@ -1,6 +1,7 @@
 """gunicorn's worker, whose own errors have the form of all others and are heard by who sent too much."""
 
 import socket
+import sys
 import time
 import uuid
 from contextlib import suppress
@@ -45,6 +46,15 @@ OURS = (
 
 class Worker(ThreadWorker):
     """gunicorn's threaded worker."""
+
+    def handle_quit(self, _sig: Any, _frame: Any) -> None:
+        """End at the next turn of the main loop.
+
+        gunicorn's own ends the pool of threads here. A signal that interrupts the main thread while it hands
+        the pool a request then waits for a lock that the same thread holds, until it is killed after 30 s.
+        """
+        self.alive = False
+        self.method_queue.defer(sys.exit)
 
     def handle(self, conn: Any) -> Any:
         """Serve a request; false when the connection is to be closed."""
