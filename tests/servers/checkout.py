@@ -60,7 +60,10 @@ class Checkout:
             # Until the new one has workers, those of the killed one answer.
             return bool(children(pid)) and status(f"127.0.0.1:{self.port}", "/healthz") == 200
         if part in SERVICES:
-            return is_ready(str(self.port_of(part)))
+            # Until the new one has written its number, workers of the killed one may answer.
+            name = self.native.instances(part)[0]
+            written = (self.local / f"native/programs/{name}.pid").read_text()
+            return written.strip() == str(pid) and is_ready(str(self.port_of(part)))
         return True
 
     def port_of(self, service: str) -> int:
