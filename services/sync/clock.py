@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, exists, func, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 
 from shared.database.base import db
-from shared.models import Restore, Session, User
+from shared.models import Restore, User
 from shared.now import now_ms
 from shared.web.errors import Unauthorized
 
-#: Built once, since every pull or push runs them.
+#: Built once, since every push or pull runs them. `READ`, of which a `Reading` is made, is part of a pull.
 LOCK = select(User.last_modified_at).where(User.id == bindparam("user")).with_for_update()
 READ = select(
     User.last_modified_at,
@@ -18,10 +18,6 @@ READ = select(
     .where(Restore.has_lost(bindparam("since")))
     .scalar_subquery(),
     exists().where(Restore.has_lost(User.last_modified_at)),
-    func.coalesce(
-        select(Session.began_at_tick).where(Session.id == bindparam("session")).scalar_subquery(),
-        0,
-    ),
 ).where(User.id == bindparam("user"))
 MOVE = update(User).where(User.id == bindparam("user")).values(last_modified_at=bindparam("tick"))
 
@@ -37,20 +33,6 @@ class Reading:
     lost_after: int | None
     #: Whether a restore lost the tick at which the clock stands.
     is_lost: bool
-    #: The clock when the session began, 0 where that is not known.
-    began_at: int
-
-
-def read(connection: Connection, user_id: str, session_id: str, since: int) -> Reading:
-    """Read the clock in the snapshot of `connection`, and whether `since` was lost by a restore.
-
-    Raises `Unauthorized` for an account that is gone.
-    """
-    values = {"user": user_id, "session": session_id, "since": since}
-    row = connection.execute(READ, values).one_or_none()
-    if row is None:
-        raise Unauthorized
-    return Reading(*row)
 
 
 def lock(user_id: str) -> int:

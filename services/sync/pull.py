@@ -1,22 +1,46 @@
-"""Pull: everything that changed for a device since it last pulled, from one snapshot."""
+"""Pull: everything that changed for a device since it last pulled, from one snapshot.
 
-from collections.abc import Iterator
-from typing import Any
+One statement reads the clock and the rows of all tables. What it selects depends on what the clock says;
+so it is run for the mode that is expected, and once more in the rare case that the clock says another.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from itertools import chain
+from tempfile import SpooledTemporaryFile
 
 import orjson
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, Dialect, bindparam
 
-from services.sync import clock
-from services.sync.clock import Reading
+from services.sync.clock import READ, Reading
 from services.sync.cursor import Cursor, InvalidCursor, write
-from services.sync.selection import Mode, PullRequest, Scope, Selection, scope, select_rows
+from services.sync.schemas import LATEST
+from services.sync.selection import (
+    BUCKETS,
+    CREATED,
+    UPDATED,
+    Kind,
+    Mode,
+    PullRequest,
+    Scope,
+    scope,
+    select_rows,
+)
 from shared.auth.revocations import raise_clock
 from shared.database.base import db
-from shared.database.json_rows import encode_rows
-from shared.models.tables import SyncedTable, synced_tables
+from shared.database.union import TAG_BYTES, Group, Part, Union, by_part, grouped, number
+from shared.models.tables import synced_tables
 from shared.observability import metrics
+from shared.web.errors import Unauthorized
 
-BUCKETS = ("created", "updated", "deleted")
+#: Rows of a table that wait for those of another bucket are in memory up to here, then in a file.
+SPOOL_BYTES = 4 * 1024 * 1024
+PIECE_BYTES = 64 * 1024
+#: The number of the clock among the parts of a statement; those of tables are their places.
+HEAD = 9999
+NO_ROWS = orjson.dumps({bucket: [] for bucket in BUCKETS})
 
 
 def pull_changes(pull: PullRequest) -> Iterator[bytes]:
@@ -35,22 +59,17 @@ def pull_changes(pull: PullRequest) -> Iterator[bytes]:
 def _pieces(pull: PullRequest) -> Iterator[bytes]:
     if _is_up_to_date(pull):
         metrics.PULLS.labels("nothing").inc()
-        yield orjson.dumps(_nothing(pull.last_pulled_at))
+        yield from _encode((), pull.last_pulled_at)
         return
     # A connection of its own: the answer outlives the request's session.
     with db.engine.connect() as connection, connection.begin():
-        reading = _read(connection, pull)
-        if _has_nothing(pull, reading):
-            metrics.PULLS.labels("nothing").inc()
-            yield orjson.dumps(_nothing(pull.last_pulled_at))
-            return
-        scope_ = _scope(pull, reading)
-        metrics.PULLS.labels(scope_.mode).inc()
-        yield from _encode(connection, pull, scope_, reading)
+        found = _read(connection, pull)
+        groups = grouped(found.rows, is_sorted=found.is_sorted)
+        yield from _encode(groups, found.reading.present, found.scope.mode, found.streamed)
 
 
-def pull_page(pull: PullRequest, limit: int, cursor: Cursor | None) -> dict[str, Any]:
-    """At most `limit` rows of that answer, and a `cursor` while there are more.
+def pull_page(pull: PullRequest, limit: int, cursor: Cursor | None) -> Iterator[bytes]:
+    """At most `limit` rows of that answer, and a `cursor` while there are more, piece by piece.
 
     All pages have the timestamp of the first. A row that changes between two pages comes in its
     newer state on a later one, or with the next pull; one that comes into being comes with the
@@ -60,38 +79,101 @@ def pull_page(pull: PullRequest, limit: int, cursor: Cursor | None) -> dict[str,
     metrics.PULL_PAGES.inc()
     if cursor is None and _is_up_to_date(pull):
         metrics.PULLS.labels("nothing").inc()
-        return _nothing(pull.last_pulled_at)
+        return _encode((), pull.last_pulled_at)
+    names = [table.name for table in synced_tables()]
+    page = Page(0, 1, LATEST, "", limit + 1)
+    if cursor is not None:
+        page = Page(names.index(cursor.table), 1, cursor.timestamp, cursor.id, limit + 1)
     with db.engine.connect() as connection, connection.begin():
-        reading = _read(connection, pull)
-        if cursor is None and _has_nothing(pull, reading):
-            metrics.PULLS.labels("nothing").inc()
-            return _nothing(pull.last_pulled_at)
-        if cursor is None:
-            timestamp, scope_ = reading.present, _scope(pull, reading)
-            metrics.PULLS.labels(scope_.mode).inc()
-        else:
-            timestamp, scope_ = cursor.timestamp, cursor.scope
-            if scope_.dead_after is not None and pull.last_pulled_at < reading.purged_until:
-                raise InvalidCursor
-        answer = _nothing(timestamp)
-        if scope_.mode is Mode.REPLACEMENT:
-            answer["experimentalStrategy"] = "replacement"
-        left, after = limit, cursor
-        for table in synced_tables():
-            if "cursor" in answer or (after and after.table != table.name):
-                continue
-            last = after.id if after else ""
-            after = None
-            selected = select_rows(pull, table, scope_, reading.began_at)
-            rows = _page(connection, pull, table, selected, timestamp, last, left)
-            for bucket, record in rows[:left]:
-                answer["changes"][table.name][bucket].append(record)
-                metrics.RECORDS.labels("pulled", bucket).inc()
-                last = record if bucket == "deleted" else record["id"]
-            if len(rows) > left:
-                answer["cursor"] = write(Cursor(timestamp, scope_, table.name, last), pull, limit)
-            left -= min(len(rows), left)
-    return answer
+        found = _read(connection, pull, page, cursor.scope if cursor else None)
+        owes_tombstones = cursor is not None and found.scope.dead_after is not None
+        if owes_tombstones and pull.last_pulled_at < found.reading.purged_until:
+            raise InvalidCursor
+        rows = list(chain.from_iterable(found.rows))
+        while len(rows) <= limit and (page := page.following()).first < len(names):
+            more = _read(connection, pull, page, found.scope)
+            rows += chain.from_iterable(more.rows)
+    timestamp = cursor.timestamp if cursor else found.reading.present
+    following = None
+    if len(rows) > limit:
+        last = rows[limit - 1]
+        place = Cursor(timestamp, found.scope, names[number(last)], _id(last))
+        following = write(place, pull, limit)
+    return _encode(grouped([rows[:limit]]), timestamp, found.scope.mode, cursor=following)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a statement of a pull by pages reads: some tables, of the first of them what is after an id."""
+
+    first: int
+    tables: int
+    timestamp: int
+    after: str
+    limit: int
+
+    def following(self) -> "Page":
+        """Return the next tables, twice as many: many without rows cost few statements, and few rows are
+        read that the page has no room for."""
+        return Page(self.first + self.tables, self.tables * 2, self.timestamp, "", self.limit)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a statement has found."""
+
+    reading: Reading
+    scope: Scope
+    #: Batches of rows, each behind its tag.
+    rows: Iterator[list[bytes]]
+    is_sorted: bool
+    #: The bucket of the most.
+    streamed: int
+
+
+def _read(
+    connection: Connection, pull: PullRequest, page: Page | None = None, known: Scope | None = None
+) -> Found:
+    """Read the clock and the rows of all tables, or those of a page, in the `known` scope or the one that
+    the clock demands. Raises `Unauthorized` for an account that is gone."""
+    since, caller = pull.last_pulled_at, pull.caller
+    scope_ = known or (Scope(Mode.CHANGES, since) if since else Scope(Mode.FIRST))
+    while True:
+        kind = Kind(
+            scope_.mode, scope_.dead_after is not None, pull.created_as_updated, pull.migration
+        )
+        place = None if page is None else (page.first, page.tables, page.after != "")
+        statement = _statement(connection.dialect, kind, place)
+        values = {
+            "user": caller.user_id,
+            "session": caller.session_id,
+            "since": since,
+            "dead_after": scope_.dead_after,
+            **({} if page is None else vars(page)),
+        }
+        rows = statement.rows(connection, values)
+        first = next(rows, [])
+        if not first or number(first[0]) != HEAD:
+            raise Unauthorized
+        reading = Reading(*orjson.loads(first[0][TAG_BYTES:]))
+        has_nothing = reading.present == since and not reading.is_lost and pull.migration is None
+        demanded = scope(since, reading.present, reading.purged_until, reading.lost_after)
+        if known or has_nothing or demanded == scope_:
+            break
+        rows.close()
+        scope_ = demanded
+    if not known:
+        metrics.PULLS.labels("nothing" if has_nothing else scope_.mode).inc()
+        if caller.clock != reading.present and not reading.is_lost:
+            raise_clock(caller.user_id, reading.present)
+    is_updated = pull.created_as_updated or scope_.mode is Mode.RESTORED
+    return Found(
+        reading,
+        scope_,
+        chain([first[1:]], rows),
+        statement.is_sorted,
+        UPDATED if is_updated else CREATED,
+    )
 
 
 def _is_up_to_date(pull: PullRequest) -> bool:
@@ -99,84 +181,68 @@ def _is_up_to_date(pull: PullRequest) -> bool:
     return pull.caller.clock == pull.last_pulled_at and pull.migration is None
 
 
-def _has_nothing(pull: PullRequest, reading: Reading) -> bool:
-    """Return the same by the clock that was read."""
-    is_present = reading.present == pull.last_pulled_at and not reading.is_lost
-    return is_present and pull.migration is None
-
-
-def _nothing(timestamp: int) -> dict[str, Any]:
-    """An answer without any rows."""
-    changes: dict[str, dict[str, list[Any]]] = {
-        table.name: {bucket: [] for bucket in BUCKETS} for table in synced_tables()
-    }
-    return {"changes": changes, "timestamp": timestamp}
-
-
-def _read(connection: Connection, pull: PullRequest) -> Reading:
-    caller = pull.caller
-    reading = clock.read(connection, caller.user_id, caller.session_id, pull.last_pulled_at)
-    if caller.clock != reading.present and not reading.is_lost:
-        raise_clock(caller.user_id, reading.present)
-    return reading
-
-
-def _scope(pull: PullRequest, reading: Reading) -> Scope:
-    known = (reading.present, reading.purged_until, reading.lost_after)
-    return scope(pull.last_pulled_at, *known)
+# Apps pull in few ways; but every migration of an app is one of its own.
+@lru_cache(maxsize=256)
+def _statement(dialect: Dialect, kind: Kind, place: tuple[int, int, bool] | None) -> Union:
+    """Return the statement for the clock and the rows of all tables, or those at the `place` of a page:
+    the first, how many, and whether the first is to be read from an id on."""
+    parts = {HEAD: Part(READ, as_list=True)}
+    first, count, has_after = place or (0, len(synced_tables()), False)
+    for at, table in enumerate(synced_tables()[first : first + count], first):
+        part = select_rows(table, kind, by_pages=place is not None)
+        if has_after and at == first:
+            after = table.sql.c.id > bindparam("after")
+            part = replace(part, query=part.query.where(after))
+        parts[at] = part
+    return Union(dialect, parts)
 
 
 def _encode(
-    connection: Connection, pull: PullRequest, scope_: Scope, reading: Reading
-) -> Iterator[bytes]:
-    """The JSON of a whole answer."""
-    before = b'{"changes":{'
-    for table in synced_tables():
-        yield before + orjson.dumps(table.name) + b":{"
-        before = b"},"
-        selected = select_rows(pull, table, scope_, reading.began_at).buckets(table)
-        for bucket in BUCKETS:
-            yield (b"" if bucket == BUCKETS[0] else b",") + orjson.dumps(bucket) + b":["
-            condition = selected.get(bucket)
-            if condition is not None:
-                columns = (table.sql.c.id,) if bucket == "deleted" else table.record
-                wanted = select(*columns).where(table.of(pull.caller.user_id), condition)
-                count = metrics.RECORDS.labels("pulled", bucket).inc
-                yield from encode_rows(connection, wanted, count, bare=bucket == "deleted")
-            yield b"]"
-    yield b'}},"timestamp":%d' % reading.present
-    yield b',"experimentalStrategy":"replacement"}' if scope_.mode is Mode.REPLACEMENT else b"}"
-
-
-def _page(
-    connection: Connection,
-    pull: PullRequest,
-    table: SyncedTable,
-    selected: Selection,
+    groups: Iterable[Group],
     timestamp: int,
-    after: str,
-    limit: int,
-) -> list[tuple[str, Any]]:
-    """Up to `limit` rows after the id `after`, and one more if there is one: (bucket, record or id)."""
-    c = table.sql.c
-    # What came into being after the first page is left to the next pull: sent now, it would come
-    # a second time as `created`.
-    began = c.created_at_ms <= timestamp
-    query = (
-        select(*table.record, c.is_deleted, selected.fresh)
-        .where(
-            table.of(pull.caller.user_id),
-            c.id > after,
-            or_(and_(~c.is_deleted, began, selected.live), and_(c.is_deleted, selected.dead)),
-        )
-        .order_by(c.id)
-        .limit(limit + 1)
-    )
-    page: list[tuple[str, Any]] = []
-    for id_, *values, is_deleted, is_fresh in connection.execute(query):
-        if is_deleted:
-            page.append(("deleted", id_))
+    mode: Mode = Mode.CHANGES,
+    streamed: int = CREATED,
+    cursor: str | None = None,
+) -> Iterator[bytes]:
+    """The JSON of an answer with these rows, which come in the order of the tables."""
+    before = b'{"changes":{'
+    tables = synced_tables()
+    for at, some in by_part(groups, range(len(tables))):
+        yield before + orjson.dumps(tables[at].name) + b":"
+        before = b","
+        if some:
+            yield from _encode_table(some, streamed)
         else:
-            record = {"id": id_, **dict(zip(table.names, values, strict=True))}
-            page.append(("created" if is_fresh else "updated", record))
-    return page
+            yield NO_ROWS
+    yield b'},"timestamp":%d' % timestamp
+    if mode is Mode.REPLACEMENT:
+        yield b',"experimentalStrategy":"replacement"'
+    yield b',"cursor":%b}' % orjson.dumps(cursor) if cursor else b"}"
+
+
+def _encode_table(groups: Iterable[Group], streamed: int) -> Iterator[bytes]:
+    """The JSON of one table's rows; those of another bucket than `streamed` wait for its end."""
+    others = [bucket for bucket in range(len(BUCKETS)) if bucket != streamed]
+    with ExitStack() as stack:
+        waiting = {n: stack.enter_context(SpooledTemporaryFile(SPOOL_BYTES)) for n in others}
+        yield b'{"%b":[' % BUCKETS[streamed].encode()
+        before = b""
+        for group in groups:
+            metrics.RECORDS.labels("pulled", BUCKETS[group.kind]).inc(group.count)
+            if group.kind == streamed:
+                yield before + group.encoded
+                before = b","
+            else:
+                file = waiting[group.kind]
+                file.write(b"," * bool(file.tell()) + group.encoded)
+        for bucket, file in waiting.items():
+            yield b'],"%b":[' % BUCKETS[bucket].encode()
+            file.seek(0)
+            yield from iter(partial(file.read, PIECE_BYTES), b"")
+    yield b"]}"
+
+
+def _id(row: bytes) -> str:
+    """Return the id in a row of an answer."""
+    found = orjson.loads(row[TAG_BYTES:])
+    return str(found["id"] if isinstance(found, dict) else found)

@@ -39,7 +39,7 @@ def pull(parameters: dict[str, Any]) -> Response:
     if limit is None:
         return stream(pull_changes(request_))
     position = None if text is None else cursor.read(text, request_, limit)
-    return jsonify(pull_page(request_, limit, position))
+    return stream(pull_page(request_, limit, position))
 
 
 @bp.post("")

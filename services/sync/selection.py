@@ -1,12 +1,27 @@
 """Which rows a device is sent, and as what: the table of docs/api.md, "Pull"."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, true
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+)
 
 from shared.auth.sessions import Caller
+from shared.database.union import Part
+from shared.models import Session
 from shared.models.columns import Column
 from shared.models.tables import SyncedTable
 
@@ -27,7 +42,10 @@ class Migration:
     """Tables and columns that the device's schema has and had not at its last sync."""
 
     tables: frozenset[str]
-    columns: dict[str, frozenset[str]]
+    columns: Mapping[str, frozenset[str]]
+
+    def __hash__(self) -> int:
+        return hash((self.tables, frozenset(self.columns.items())))
 
 
 @dataclass(frozen=True)
@@ -48,31 +66,27 @@ class Scope:
     dead_after: int | None = None
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Conditions on the rows of one table."""
-
-    #: Rows to send, of those that live.
-    live: ColumnElement[bool]
-    #: Which of them are `created`; the rest are `updated`.
-    fresh: ColumnElement[bool]
-    #: Rows to send, of those that are deleted.
-    dead: ColumnElement[bool]
-
-    def buckets(self, table: SyncedTable) -> dict[str, ColumnElement[bool]]:
-        """The condition of each bucket; one that can have no rows is left out."""
-        lives, is_deleted = ~table.sql.c.is_deleted, table.sql.c.is_deleted
-        found = {}
-        if self.fresh is not NONE:
-            found["created"] = and_(lives, self.live, self.fresh)
-        if self.fresh is not ALL:
-            found["updated"] = and_(lives, self.live, ~self.fresh)
-        if self.dead is not NONE:
-            found["deleted"] = and_(is_deleted, self.dead)
-        return found
-
+#: The buckets of an answer; a row's is its number here.
+BUCKETS = ("created", "updated", "deleted")
+CREATED, UPDATED, DELETED = range(3)
 
 ALL, NONE = true(), false()
+SINCE: Any = bindparam("since")
+#: The clock when the caller's session began, 0 where that is not known.
+BEGAN = func.coalesce(
+    select(Session.began_at_tick).where(Session.id == bindparam("session")).scalar_subquery(),
+    literal_column("0"),
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What decides the statement of a pull; all else is a parameter of it."""
+
+    mode: Mode
+    has_tombstones: bool
+    created_as_updated: bool
+    migration: Migration | None
 
 
 def scope(since: int, present: int, purged_until: int, lost_after: int | None) -> Scope:
@@ -93,30 +107,61 @@ def scope(since: int, present: int, purged_until: int, lost_after: int | None) -
     return Scope(Mode.CHANGES, since)
 
 
-def select_rows(pull: PullRequest, table: SyncedTable, scope: Scope, began_at: int) -> Selection:
-    """Return what of `table` the device is sent, whose session began at the tick `began_at`."""
+def select_rows(table: SyncedTable, kind: Kind, *, by_pages: bool = False) -> Part:
+    """Return the rows of `table` that a device is sent, each with its bucket.
+
+    Parameters: `user`, `session`, `since`, `dead_after`; of pages also `timestamp` and `limit`, and the
+    rows come in the order of their ids.
+    """
     c: Any = table.sql.c
-    mode, since = scope.mode, pull.last_pulled_at
+    changed = c.updated_at_ms > SINCE
     # What its own session made the device has already, and what was there at login it may have from
     # the session before; `created` would bring back what the user has deleted there meanwhile.
     fresh: ColumnElement[bool] = and_(
-        c.created_at_ms > max(since, began_at),
-        c.created_by != pull.caller.session_id,
+        c.created_at_ms > SINCE, c.created_at_ms > BEGAN, c.created_by != bindparam("session")
     )
-    live = ALL if mode is not Mode.CHANGES else c.updated_at_ms > since
-    dead = NONE if scope.dead_after is None else c.updated_at_ms > scope.dead_after
-    if mode is Mode.FIRST:
+    live = changed if kind.mode is Mode.CHANGES else ALL
+    dead = changed if kind.mode is Mode.CHANGES else c.updated_at_ms > bindparam("dead_after")
+    dead = dead if kind.has_tombstones else NONE
+    if kind.mode is Mode.FIRST:
         fresh = ALL
-    elif mode is Mode.RESTORED:
+    elif kind.mode is Mode.RESTORED:
         fresh = NONE
-    if pull.migration and mode is not Mode.FIRST:
-        if table.name in pull.migration.tables:
+    if kind.migration and kind.mode is not Mode.FIRST:
+        if table.name in kind.migration.tables:
             live, fresh, dead = ALL, ALL, NONE
-        elif filled := _filled(table, pull.migration.columns.get(table.name, frozenset())):
+        elif filled := _filled(table, kind.migration.columns.get(table.name, frozenset())):
             live = or_(live, *filled)
-    if pull.created_as_updated:
+    if kind.created_as_updated:
         fresh = NONE
-    return Selection(live, fresh, dead)
+    if by_pages:
+        # What came into being after the first page is left to the next pull: sent now, it would come
+        # a second time as `created`.
+        live = and_(live, c.created_at_ms <= bindparam("timestamp"))
+    query = select(*table.record).where(table.of(bindparam("user")), _wanted(c, live, dead))
+    if by_pages:
+        query = query.order_by(c.id).limit(bindparam("limit"))
+    return Part(query, _bucket(c, fresh, dead), bare=DELETED)
+
+
+def _wanted(c: Any, live: ColumnElement[bool], dead: ColumnElement[bool]) -> ColumnElement[bool]:
+    if dead is NONE:
+        return and_(~c.is_deleted, live)
+    # One condition, where it is one, is one range of the index.
+    return live if live is dead else or_(and_(~c.is_deleted, live), and_(c.is_deleted, dead))
+
+
+def _bucket(
+    c: Any, fresh: ColumnElement[bool], dead: ColumnElement[bool]
+) -> ColumnElement[int] | int:
+    """The bucket of a row, as SQL where it depends on the row."""
+    created, updated, deleted = (literal_column(str(n), Integer) for n in range(len(BUCKETS)))
+    cases: list[Any] = [] if dead is NONE else [(c.is_deleted, deleted)]
+    if fresh is ALL or fresh is NONE:
+        if not cases:
+            return CREATED if fresh is ALL else UPDATED
+        return case(*cases, else_=created if fresh is ALL else updated)
+    return case(*cases, (fresh, created), else_=updated)
 
 
 def _filled(table: SyncedTable, names: frozenset[str]) -> list[ColumnElement[bool]]:

@@ -1,14 +1,15 @@
 """All that is stored about somebody, as one JSON document."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import orjson
-from sqlalchemy import orm, select
+from sqlalchemy import Dialect, bindparam, orm, select
 
 from services.users.schemas import ExportedSession
 from shared.auth.sessions import Caller
 from shared.database.base import db
-from shared.database.json_rows import encode_rows
+from shared.database.union import Part, Union, by_part, grouped
 from shared.models import Session, User
 from shared.models.tables import synced_tables
 from shared.web.errors import Unauthorized
@@ -30,11 +31,22 @@ def export_account(caller: Caller) -> Iterator[bytes]:
         ).all()
         yield b'{"user":' + orjson.dumps(UserSchema().dump(user))
         yield b',"sessions":' + orjson.dumps(ExportedSession(many=True).dump(sessions))
-        separator = b',"records":{'
-        for table in synced_tables():
-            yield separator + orjson.dumps(table.name) + b":["
-            separator = b","
-            records = select(*table.record, table.sql.c.is_deleted.label("_deleted"))
-            yield from encode_rows(connection, records.where(table.of(caller.user_id)))
-            yield b"]"
-        yield b"}}"
+        tables = synced_tables()
+        rows = _records(connection.dialect).rows(connection, {"user": caller.user_id})
+        before = b',"records":{'
+        for at, groups in by_part(grouped(rows, is_sorted=True), range(len(tables))):
+            yield before + orjson.dumps(tables[at].name) + b":["
+            for number, group in enumerate(groups):
+                yield b"," * bool(number) + group.encoded
+            before = b"],"
+        yield b"]}}"
+
+
+@lru_cache
+def _records(dialect: Dialect) -> Union:
+    """Return the statement for all records of a user."""
+    parts = {}
+    for at, table in enumerate(synced_tables()):
+        records = select(*table.record, table.sql.c.is_deleted.label("_deleted"))
+        parts[at] = Part(records.where(table.of(bindparam("user"))))
+    return Union(dialect, parts)

@@ -4,8 +4,7 @@ PyMySQL takes some 5 µs for each row that it reads and 3 µs for each value tha
 and MariaDB a row therefore travels as one text; SQLite, whose driver is not in Python, needs none of it.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -16,23 +15,20 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Dialect,
-    Double,
+    Label,
     Select,
     String,
     Table,
     TextClause,
     case,
     func,
+    literal_column,
     text,
 )
 
 from shared.database import errors
 from shared.database.bulk import upsert
-from shared.database.received import BATCH, first_values
-
-#: An escape that MariaDB writes in upper case, and nobody else. Pairs of backslashes before it are
-#: backslashes of the text; after an odd one it would be the text's own "u000B".
-ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u00[01][A-F]")
+from shared.database.received import first_values
 
 #: Bytes of rows that are written by one statement; with its escapes far below every server's limit.
 STATEMENT_BYTES = 1_000_000
@@ -40,53 +36,15 @@ STATEMENT_BYTES = 1_000_000
 STATEMENT_TEXT = 500_000
 
 
-def encode_rows(
-    connection: Connection,
-    query: Select[*tuple[Any, ...]],
-    count: Callable[[int], None] = lambda _rows: None,
-    *,
-    bare: bool = False,
-) -> Iterator[bytes]:
-    """The rows of `query` as JSON, separated by commas: objects, or the `bare` values of its one column.
-
-    Only `BATCH` rows are in memory at a time; `count` is told the number of each such batch.
-    """
-    separator = b""
-    for rows, encoded in _encoded_batches(connection, query, bare):
-        yield separator
-        yield encoded
-        count(rows)
-        separator = b","
-
-
-def _encoded_batches(
-    connection: Connection, query: Select[*tuple[Any, ...]], bare: bool
-) -> Iterator[tuple[int, bytes]]:
-    if can_encode(connection, query):
-        for values in first_values(connection, as_json(query, bare=bare), {}):
-            encoded = b",".join(values)
-            # Looking for it first, as few texts have any: the pattern itself is slow.
-            yield len(values), ESCAPE.sub(_lower, encoded) if b"\\u00" in encoded else encoded
-        return
-    # As plain texts, which orjson takes for keys; names that are quoted in SQL are of a kind of their own.
-    names = [str(column.key) for column in query.selected_columns]
-    for rows in connection.execution_options(yield_per=BATCH).execute(query).partitions():
-        plain = [row[0] if bare else dict(zip(names, row, strict=True)) for row in rows]
-        yield len(rows), orjson.dumps(plain)[1:-1]
-
-
-def _lower(escape: re.Match[bytes]) -> bytes:
-    return escape[0].lower()
-
-
 def read_rows(
     connection: Connection, query: Select[*tuple[Any, ...]], values: Mapping[str, Any]
 ) -> Iterator[Sequence[Any]]:
     """Yield the rows of `query`."""
-    if not can_encode(connection, query):
+    if connection.dialect.name == "sqlite":
         yield from connection.execute(query, values)
         return
-    for texts in first_values(connection, as_json(query, as_list=True), values):
+    result = connection.execution_options(yield_per=1).execute(_as_lists(query), values)
+    for texts in first_values(result):
         yield from orjson.loads(b"[" + b",".join(texts) + b"]")
 
 
@@ -171,41 +129,29 @@ def _sent_type(column: Column[Any], dialect: Dialect) -> str:
     return f"{name} CHARACTER SET utf8mb4" if is_bare else name
 
 
-def can_encode(connection: Connection, query: Select[*tuple[Any, ...]]) -> bool:
-    """Whether the database can write these rows as JSON, byte for byte as we would.
-
-    SQLite is not asked: its values need no decoding. Nor is anybody for fractions, which every
-    engine writes differently.
-    """
-    return connection.dialect.name != "sqlite" and not any(
-        isinstance(column.type, Double) for column in query.selected_columns
-    )
-
-
-def as_json(
-    query: Select[*tuple[Any, ...]], *, as_list: bool = False, bare: bool = False
-) -> Select[*tuple[Any, ...]]:
-    """The same rows, each as one value: its JSON, an object by column, a list or a bare value."""
-    columns = tuple(query.selected_columns)
-    return query.with_only_columns(
-        _json_value(columns[0]) if bare else json_in_sql(columns, as_list)
-    )
-
-
 @lru_cache(maxsize=1024)
-def json_in_sql(columns: tuple[ColumnElement[Any], ...], as_list: bool) -> ColumnElement[str]:
-    """The JSON of a row as one value, for MySQL and MariaDB."""
-    opening, closing = "[]" if as_list else "{}"
+def _as_lists(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    """The same rows, each as one value: the JSON of the list of its values, for MySQL and MariaDB."""
     pieces: list[Any] = []
-    for column in columns:
-        pieces += [opening if as_list else f'{opening}"{column.key}":', _json_value(column)]
-        opening = ","
-    return func.concat(*pieces, closing)
+    for column in query.selected_columns:
+        pieces += [quoted("," if pieces else "["), json_value(column)]
+    return query.with_only_columns(func.concat(*pieces, quoted("]")))
 
 
-def _json_value(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def quoted(text: str) -> ColumnElement[str]:
+    """Return a text of ours as a literal of MySQL and MariaDB."""
+    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    return literal_column(f"'{escaped}'")
+
+
+def json_value(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return the JSON of a column's value in SQL, for MySQL and MariaDB, as short as what can be in it."""
+    column = column.element if isinstance(column, Label) else column
+    is_filled = isinstance(column, Column) and not column.nullable
     if isinstance(column.type, Boolean):
-        return case((column.is_(None), "null"), (column, "true"), else_="false")
-    if isinstance(column.type, String):
-        return func.ifnull(func.json_quote(column), "null")
-    return func.ifnull(column, "null")
+        written = [(column, quoted("true"))]
+        if not is_filled:
+            written.insert(0, (column.is_(None), quoted("null")))
+        return case(*written, else_=quoted("false"))
+    value = func.json_quote(column) if isinstance(column.type, String) else column
+    return value if is_filled else func.ifnull(value, quoted("null"))

@@ -4,24 +4,21 @@ Most of PyMySQL's time for a row goes to what a single text has no need of. This
 attributes of the driver; where they are not as expected, rows come through the cursor as ever.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import CursorResult
 
 #: Rows that are in a service's memory at a time.
 BATCH = 1000
 
 
-def first_values(
-    connection: Connection, query: Select[*tuple[Any, ...]], values: Mapping[str, Any]
-) -> Iterator[list[bytes]]:
-    """The first value of each row, a text in UTF-8, in lists of about `BATCH`; for PyMySQL.
+def first_values(result: CursorResult[Any]) -> Iterator[list[bytes]]:
+    """Yield the first value of each row, a text in UTF-8, in lists of about `BATCH`.
 
-    Most of PyMySQL's time for a row goes to what a single text has no need of. So the rows that it
-    has received already are taken from its buffer.
+    `result` is one of PyMySQL that is streamed (`yield_per=1`). Most of that driver's time for a row goes
+    to what a single text has no need of, so rows that it has received already are taken from its buffer.
     """
-    result = connection.execution_options(yield_per=1).execute(query, values)
     cursor: Any = result.cursor
     driver = cursor.connection
     found: list[bytes] = []

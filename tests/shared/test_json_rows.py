@@ -1,15 +1,31 @@
 """Rows as JSON: written by the database where it can, and byte for byte what we would write."""
 
+import math
+import random
+import struct
+import sys
+from typing import Any
+
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Double,
+    Integer,
+    MetaData,
+    Table,
+    case,
+    create_engine,
+    literal_column,
+    select,
+)
 
-from shared.database import json_rows
-from shared.database.json_rows import encode_rows
-from shared.models.tables import synced_tables
-from tests.api import Device, project, task
+from shared.database.union import TAG_BYTES, Part, Union, by_part, grouped
+from shared.models.tables import SyncedTable, synced_tables
+from tests.api import Device, project, task, wire
 from tests.conftest import Backend
 
 EVERY_CONTROL_CHARACTER = (
@@ -32,19 +48,24 @@ def both_ways(url: str, user_id: str) -> list[tuple[bytes, bytes]]:
     """Every synced table as the database writes it, and as orjson does."""
     engine = create_engine(url)
     found = []
-    with engine.connect() as connection, pytest.MonkeyPatch.context() as patch:
+    with engine.connect() as connection:
         for table in synced_tables():
-            records = select(*table.record).where(table.of(user_id))
-            fast = b"".join(encode_rows(connection, records))
-            with patch.context() as slowly:
-                slowly.setattr(json_rows, "can_encode", lambda *_: False)
-                plain = b"".join(encode_rows(connection, records))
-            found.append((fast, plain))
-            ids = select(table.sql.c.id).where(table.of(user_id))
-            listed = b"".join(encode_rows(connection, ids, bare=True))
-            assert b"[" + listed + b"]" == orjson.dumps(connection.scalars(ids).all())
+            records = select(*table.record).where(table.of(user_id)).order_by(table.sql.c.id)
+            rows = connection.execute(records).mappings().all()
+            plain = [{str(name): value for name, value in row.items()} for row in rows]
+            found.append((encoded(connection, records), orjson.dumps(plain)))
+            ids = [row["id"] for row in plain]
+            bare = encoded(connection, records, kind=2, bare=2)
+            assert bare == orjson.dumps(ids)
     engine.dispose()
     return found
+
+
+def encoded(connection: Connection, records: Any, **options: Any) -> bytes:
+    """The rows of a query as a list of JSON."""
+    union = Union(connection.dialect, {7: Part(records, **options)})
+    groups = grouped(union.rows(connection, {}), is_sorted=True)
+    return b"[" + b",".join(group.encoded for group in groups) + b"]"
 
 
 def test_every_kind_of_text_comes_out_alike(
@@ -63,7 +84,7 @@ def test_every_kind_of_text_comes_out_alike(
     device.push(projects={"created": [p]}, tasks={"created": tasks + longest})
     for fast, plain in both_ways(environ["DATABASE_URL"], device.user_id):
         assert fast == plain
-        assert orjson.loads(b"[" + fast + b"]")
+        assert orjson.loads(fast)
 
 
 @settings(
@@ -83,10 +104,67 @@ def test_what_is_left_of_an_answer_does_not_reach_the_next_one(
     projects = synced_tables()[0]
     records = select(*projects.record).where(projects.of(device.user_id))
     engine = create_engine(environ["DATABASE_URL"])
+    union = Union(engine.dialect, {0: Part(records)})
     with engine.connect() as connection:
-        pieces = encode_rows(connection, records)
-        next(pieces), next(pieces)
-        pieces.close()
-        again = b"".join(encode_rows(connection, records))
-    assert len(orjson.loads(b"[" + again + b"]")) == 3000
+        batches = union.rows(connection, {})
+        next(batches), next(batches)
+        batches.close()
+        again = [row for batch in union.rows(connection, {}) for row in batch]
+    assert len(again) == 3000
     engine.dispose()
+
+
+def test_rows_of_several_tables_and_kinds_come_in_the_order_of_the_tables(
+    device: Device, environ: dict[str, str]
+) -> None:
+    p, gone = project(), project()
+    device.push(projects={"created": [p, gone]}, tasks={"created": [task(p["id"])]})
+    device.pull()
+    device.push(projects={"deleted": [gone["id"]]})
+    projects, tasks = synced_tables()
+    engine = create_engine(environ["DATABASE_URL"])
+    parts = {
+        3: Part(select(*projects.record).where(projects.of(device.user_id)), kind_of(projects), 2),
+        12: Part(select(*tasks.record).where(tasks.of(device.user_id)), kind_of(tasks), 2),
+    }
+    with engine.connect() as connection:
+        groups = list(grouped(Union(connection.dialect, parts).rows(connection, {})))
+    engine.dispose()
+    found = {(group.number, group.kind): orjson.loads(group.encoded) for group in groups}
+    assert found == {(3, 0): wire(p), (3, 2): gone["id"], (12, 0): found[12, 0]}
+    assert [group.number for group in groups] == [3, 3, 12]
+    assert [(n, len(list(some))) for n, some in by_part(groups, (1, 3, 9, 12))] == [
+        (1, 0),
+        (3, 2),
+        (9, 0),
+        (12, 1),
+    ]
+    with pytest.raises(RuntimeError, match="out of order"):
+        list(by_part(reversed(groups), (3, 12)))
+
+
+def kind_of(table: SyncedTable) -> Any:
+    return case((table.sql.c.is_deleted, literal_column("2")), else_=literal_column("0"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_fraction_comes_back_as_it_was(backend: Backend, seed: int) -> None:
+    """Adopted tables have numbers of every kind; engines write them in SQL as they send them."""
+    bits = random.Random(seed)
+    numbers = [struct.unpack("d", bits.randbytes(8))[0] for _ in range(300)]
+    numbers = [n for n in numbers if math.isfinite(n)]
+    numbers += [0.0, 0.1, 1e15, 1e16, 1e22, 123456789012345678.0, 5e-324, sys.float_info.max]
+    table = Table(
+        "fractions",
+        MetaData(),
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("value", Double),
+    )
+    engine = create_engine(backend.new_database(f"fractions{seed}")[0])
+    union = Union(engine.dialect, {0: Part(select(table).order_by(table.c.id), as_list=True)})
+    with engine.connect() as connection:
+        table.create(connection)
+        connection.execute(table.insert(), [{"id": i, "value": n} for i, n in enumerate(numbers)])
+        rows = [row for batch in union.rows(connection, {}) for row in batch]
+    engine.dispose()
+    assert [orjson.loads(row[TAG_BYTES:])[1] for row in rows] == numbers

@@ -1,0 +1,197 @@
+"""Rows of several tables by one statement: one snapshot in one round trip, whatever their number.
+
+Each row comes as its *tag*, which says what it is, and its JSON. MySQL and MariaDB write that JSON; from
+SQLite, whose driver is not in Python, come the values.
+"""
+
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    Boolean,
+    ClauseElement,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Select,
+    case,
+    collate,
+    func,
+    literal_column,
+    union_all,
+)
+from sqlalchemy.dialects import sqlite
+
+from shared.database.json_rows import json_value, quoted
+from shared.database.received import BATCH, first_values
+
+#: A tag is a line break, which no JSON has, the four digits of the part's number, and that of the row's kind.
+TAG_BYTES = 6
+STREAMED = {"yield_per": 1}
+#: An escape that MariaDB writes in upper case, and nobody else. Pairs of backslashes before it are
+#: backslashes of the text; after an odd one it would be the text's own "u000B".
+ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u00[01][A-F]")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one table gives to a statement."""
+
+    #: The rows. Its columns are those of the record, by their keys; the first is the id.
+    query: Select[*tuple[Any, ...]]
+    #: What kind of row each is, one digit.
+    kind: ColumnElement[int] | int = 0
+    #: The kind of which the id is all that is wanted.
+    bare: int | None = None
+    #: Whether a row is the list of its values instead of an object.
+    as_list: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some rows of one part and kind."""
+
+    number: int
+    kind: int
+    count: int
+    #: Their JSON, separated by commas.
+    encoded: bytes
+
+
+class Union:
+    """The statement of some parts by their numbers, compiled once; its parameters are those of their queries.
+
+    SQLite, which is no round trip away, has one for each part.
+    """
+
+    def __init__(self, dialect: Dialect, parts: Mapping[int, Part]) -> None:
+        self.is_sqlite = dialect.name == "sqlite"
+        #: Whether all rows of a part are of one kind.
+        self.is_sorted = all(isinstance(part.kind, int) for part in parts.values())
+        self.constants: dict[str, Any] = {}
+        if self.is_sqlite:
+            # Parameters by name, as the servers have them.
+            dialect = sqlite.dialect(paramstyle="named")
+            self.texts = [self._compile(dialect, _values(part)) for part in parts.values()]
+            self.encoders = [_encoder(number, part) for number, part in parts.items()]
+        else:
+            tagged = [_tagged(number, part) for number, part in parts.items()]
+            self.texts = [self._compile(dialect, union_all(*tagged))]
+
+    def _compile(self, dialect: Dialect, query: ClauseElement) -> str:
+        compiled = query.compile(dialect=dialect)
+        self.constants |= {k: v for k, v in compiled.params.items() if v is not None}
+        return str(compiled)
+
+    def rows(self, connection: Connection, values: Mapping[str, Any]) -> Generator[list[bytes]]:
+        """Run the statement; yield its rows in the order of the parts, each a tag and JSON, by batches."""
+        values = {**self.constants, **values}
+        if self.is_sqlite:
+            for text, encode in zip(self.texts, self.encoders, strict=True):
+                with connection.exec_driver_sql(text, values, STREAMED) as result:
+                    for rows in result.partitions(BATCH):
+                        yield [encode(*row) for row in rows]
+            return
+        with connection.exec_driver_sql(self.texts[0], values, STREAMED) as result:
+            for some in first_values(result):
+                # Looking for it first, as few texts have any: the pattern itself is slow.
+                has_escapes = any(b"\\u00" in row for row in some)
+                yield [ESCAPE.sub(_lower, row) for row in some] if has_escapes else some
+
+
+def grouped(batches: Iterable[Sequence[bytes]], *, is_sorted: bool = False) -> Iterator[Group]:
+    """Put rows of one tag together, within a batch. `is_sorted`: all rows of a part are of one kind."""
+    for rows in filter(None, batches):
+        first = rows[0][:TAG_BYTES]
+        if is_sorted and first == rows[-1][:TAG_BYTES]:
+            # Most of what is long: without a step of Python for each row.
+            yield _group(first, len(rows), b"".join(rows)[TAG_BYTES:].replace(first, b","))
+            continue
+        found: dict[bytes, list[bytes]] = {}
+        for row in rows:
+            found.setdefault(row[:TAG_BYTES], []).append(row[TAG_BYTES:])
+        for tag, some in found.items():
+            yield _group(tag, len(some), b",".join(some))
+
+
+def by_part(
+    groups: Iterable[Group], numbers: Iterable[int]
+) -> Iterator[tuple[int, Iterable[Group]]]:
+    """Yield each number with the groups of its part, to be taken before the next; () where there are none."""
+    parts = groupby(groups, key=lambda group: group.number)
+    found, some = next(parts, (None, None))
+    for expected in numbers:
+        if some is None or found != expected:
+            yield expected, ()
+            continue
+        yield expected, some
+        found, some = next(parts, (None, None))
+    if some is not None:
+        raise RuntimeError("The rows of a statement came out of order.")
+
+
+def _group(tag: bytes, count: int, encoded: bytes) -> Group:
+    return Group(number(tag), tag[5] - ord("0"), count, encoded)
+
+
+def number(row: bytes) -> int:
+    """Return the number of the part that a row is of."""
+    return int(row[1:5])
+
+
+def _tag(number: int, kind: int) -> bytes:
+    return b"\n%04d%d" % (number, kind)
+
+
+def _lower(escape: re.Match[bytes]) -> bytes:
+    return escape[0].lower()
+
+
+def _tagged(number: int, part: Part) -> Select[Any]:
+    """The rows of a part as MySQL and MariaDB write them."""
+    columns = tuple(part.query.selected_columns)
+    opening, closing = "[]" if part.as_list else "{}"
+    pieces: list[Any] = []
+    for column in columns:
+        pieces += [quoted(opening if part.as_list else f'{opening}"{column.key}":')]
+        pieces += [json_value(column)]
+        opening = ","
+    body = [*pieces, quoted(closing)]
+    if isinstance(part.kind, int):
+        tag: list[ColumnElement[Any]] = [quoted(_tag(number, part.kind).decode())]
+        body = [json_value(columns[0])] if part.kind == part.bare else body
+    else:
+        tag = [quoted(f"\n{number:04}"), part.kind]
+        if part.bare is not None:
+            body = [
+                case((part.kind == part.bare, json_value(columns[0])), else_=func.concat(*body))
+            ]
+    value = collate(func.concat(*tag, *body), "utf8mb4_bin")
+    return part.query.with_only_columns(value)
+
+
+def _values(part: Part) -> Select[Any]:
+    """The rows of a part for SQLite, each behind its kind."""
+    kind = literal_column(str(part.kind)) if isinstance(part.kind, int) else part.kind
+    return part.query.with_only_columns(kind, *part.query.selected_columns)
+
+
+def _encoder(number: int, part: Part) -> Callable[..., bytes]:
+    """Return what makes tag and JSON of a row of `_values`."""
+    columns = tuple(part.query.selected_columns)
+    # As plain texts, which orjson takes for keys; names that are quoted in SQL are of a kind of their own.
+    names = [str(column.key) for column in columns]
+    flags = [at for at, column in enumerate(columns) if isinstance(column.type, Boolean)]
+
+    def encode(kind: int, *values: Any) -> bytes:
+        row = list(values)
+        for at in flags:
+            row[at] = None if row[at] is None else bool(row[at])
+        whole = row if part.as_list else dict(zip(names, row, strict=True))
+        return _tag(number, kind) + orjson.dumps(row[0] if kind == part.bare else whole)
+
+    return encode
