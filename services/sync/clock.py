@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, exists, func, select, update
+from sqlalchemy import bindparam, exists, func, select, text, update
 
 from shared.database.base import db
 from shared.models import Restore, User
@@ -19,7 +19,12 @@ READ = select(
     .scalar_subquery(),
     exists().where(Restore.has_lost(User.last_modified_at)),
 ).where(User.id == bindparam("user"))
-MOVE = update(User).where(User.id == bindparam("user")).values(last_modified_at=bindparam("tick"))
+#: The clock before comes back in the place of a row's new id, so that one statement locks, reads and writes.
+TAKE = text(
+    "UPDATE users SET last_modified_at = GREATEST(:now, LAST_INSERT_ID(last_modified_at) + 1)"
+    " WHERE id = :user"
+)
+SET = update(User).where(User.id == bindparam("user")).values(last_modified_at=bindparam("tick"))
 
 
 @dataclass(frozen=True)
@@ -36,18 +41,32 @@ class Reading:
 
 
 def lock(user_id: str) -> int:
-    """The clock, held until the transaction ends: all pushes of a user go one after the other."""
+    """Return the clock, held until the transaction ends. Raises `Unauthorized`."""
     present: int | None = db.session.connection().scalar(LOCK, {"user": user_id})
     if present is None:
         raise Unauthorized
     return present
 
 
-def next_tick(present: int) -> int:
-    """The tick after `present`: the time, unless the machine's clock is behind the user's."""
-    return max(now_ms(), present + 1)
+def take_tick(user_id: str) -> tuple[int, int]:
+    """Return the clock and the tick after it, to which it is set; held until the transaction ends.
+
+    The tick is the time, unless the machine's clock is behind the user's. All pushes of a user go one
+    after the other. Raises `Unauthorized` for an account that is gone.
+    """
+    now = now_ms()
+    connection = db.session.connection()
+    if connection.dialect.name == "sqlite":
+        present = lock(user_id)
+        tick = max(now, present + 1)
+        set_to(user_id, tick)
+        return present, tick
+    taken = connection.execute(TAKE, {"user": user_id, "now": now})
+    if not taken.rowcount:
+        raise Unauthorized
+    return taken.lastrowid, max(now, taken.lastrowid + 1)
 
 
-def move(user_id: str, tick: int) -> None:
+def set_to(user_id: str, tick: int) -> None:
     """Set the locked clock to `tick`."""
-    db.session.connection().execute(MOVE, {"user": user_id, "tick": tick})
+    db.session.connection().execute(SET, {"user": user_id, "tick": tick})

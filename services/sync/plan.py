@@ -3,7 +3,7 @@
 The rules of one record are in `merge`; what follows from the rows that it names is in `relations`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -11,13 +11,15 @@ from typing import Any
 from services.sync import merge
 from services.sync.merge import Action, Known, Operation, Row
 from services.sync.repair import repair_record
-from services.sync.schemas import MOST_NAMES, SAFE_ID
+from services.sync.schemas import MOST_NAMES, OPERATIONS, SAFE_ID
 from shared.models.columns import Column
 from shared.models.tables import SyncedTable
 from shared.web.errors import readable
 
 #: What a push names in one table: the operation, the id, and the record of one that is not deleted.
 Entry = tuple[Operation, str, dict[str, Any] | None]
+#: Names by table: of ids, or of columns.
+Names = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,40 @@ class Decisions:
         self.ignored |= dict(islice(other.ignored.items(), MOST_NAMES - len(self.ignored)))
         self.with_unknown_columns += other.with_unknown_columns
         self.differs = self.differs or other.differs
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What became of a push: `timestamp` is its tick, or the clock when nothing had to change."""
+
+    timestamp: int
+    up_to_date: bool
+    resolved: Names
+    repaired: Names
+    #: Columns that the records have and the tables have not.
+    ignored: Names
+    with_unknown_columns: int
+
+    def to_wire(self) -> dict[str, Any]:
+        """The answer of docs/api.md, "Push"."""
+        return {
+            "timestamp": self.timestamp,
+            "upToDate": self.up_to_date,
+            "resolved": self.resolved,
+            "repaired": self.repaired,
+            "ignored": self.ignored,
+            # Nothing is refused as long as a user pushes rows of their own alone.
+            "refused": {},
+            "refusedReasons": {},
+        }
+
+
+def entries_of(change: Mapping[Operation, list[Any]]) -> Iterator[Entry]:
+    """Yield what a push names in one table."""
+    for operation in OPERATIONS:
+        for entry in change.get(operation, ()):
+            is_record = operation != "deleted"
+            yield operation, entry["id"] if is_record else entry, entry if is_record else None
 
 
 def decide(

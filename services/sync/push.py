@@ -1,16 +1,14 @@
 """Push: apply a device's changes at one tick of its user's clock, all of them or none."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
 from services.sync import clock, rows
 from services.sync.merge import Operation
-from services.sync.plan import Decisions, Entry, Push, decide
+from services.sync.plan import Decisions, Push, Pushed, decide, entries_of
 from services.sync.relations import Touched, settle
 from services.sync.rows import Stamp
-from services.sync.schemas import OPERATIONS, Changes
+from services.sync.schemas import Changes
 from shared.auth.revocations import raise_clock
 from shared.database.bulk import CHUNK
 from shared.database.transaction import transaction
@@ -18,41 +16,12 @@ from shared.models.tables import SyncedTable, synced_tables
 from shared.observability import metrics
 from shared.web.errors import Problem
 
-#: Names by table: of ids, or of columns.
-Names = dict[str, list[str]]
-
 
 class SyncConflict(Problem):
     """The push touches rows that changed after the device's last pull; nothing was applied."""
 
     status, code = 409, "conflict"
     detail = "Some records changed on the server. Pull, then push again."
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """What became of a push: `timestamp` is its tick, or the clock when nothing had to change."""
-
-    timestamp: int
-    up_to_date: bool
-    resolved: Names
-    repaired: Names
-    #: Columns that the records have and the tables have not.
-    ignored: Names
-    with_unknown_columns: int
-
-    def to_wire(self) -> dict[str, Any]:
-        """The answer of docs/api.md, "Push"."""
-        return {
-            "timestamp": self.timestamp,
-            "upToDate": self.up_to_date,
-            "resolved": self.resolved,
-            "repaired": self.repaired,
-            "ignored": self.ignored,
-            # Nothing is refused as long as a user pushes rows of their own alone.
-            "refused": {},
-            "refusedReasons": {},
-        }
 
 
 def push_changes(
@@ -87,8 +56,8 @@ def _count(changes: Changes, pushed: Pushed) -> None:
 def _push(
     user_id: str, session_id: str, changes: Changes, last_pulled_at: int, reject: bool
 ) -> Pushed:
-    present = clock.lock(user_id)
-    push = Push(user_id, session_id, last_pulled_at, clock.next_tick(present))
+    present, tick = clock.take_tick(user_id)
+    push = Push(user_id, session_id, last_pulled_at, tick)
     stamp = {
         "user_id": user_id,
         "created_at_ms": push.tick,
@@ -104,8 +73,8 @@ def _push(
     if reject and resolved:
         raise SyncConflict(conflicts=resolved)
     strays = settle(user_id, push.tick, touched, stamp)
-    if touched.has_written:
-        clock.move(user_id, push.tick)
+    if not touched.has_written:
+        clock.set_to(user_id, present)
     return Pushed(
         timestamp=push.tick if touched.has_written else present,
         up_to_date=present == last_pulled_at
@@ -127,7 +96,7 @@ def _apply(
 ) -> Decisions:
     """Decide and write what a push names in one table, some of it at a time."""
     total = Decisions()
-    entries = _entries(change)
+    entries = entries_of(change)
     while some := list(islice(entries, CHUNK)):
         before = rows.load(push.user_id, table, [id_ for _, id_, _ in some])
         made = decide(push, table, some, before)
@@ -138,10 +107,3 @@ def _apply(
         touched.note(table, made)
         total.add(made)
     return total
-
-
-def _entries(change: dict[Operation, list[Any]]) -> Iterator[Entry]:
-    for operation in OPERATIONS:
-        for entry in change.get(operation, ()):
-            is_record = operation != "deleted"
-            yield operation, entry["id"] if is_record else entry, entry if is_record else None

@@ -44,7 +44,7 @@ def lost_connection(database: MariaDB, before: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "before", ["SELECT users.last_modified_at", "FROM tasks", "INSERT", "UPDATE users"]
+    "before", ["UPDATE users SET last_modified_at", "FROM tasks", "INSERT", "UPDATE users"]
 )
 def test_a_push_that_loses_its_connection_is_run_again_whole(
     device: Device, database: MariaDB, before: str
