@@ -5,10 +5,13 @@ an own table needs no line here. What a service may not read, it cannot leak: sy
 """
 
 import os
+import sys
 
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from shared.database.base import Base
+from shared.database.differences import TablesDiffer, differences
 from shared.database.engines import job_options
 from shared.models.tables import synced_tables
 
@@ -58,10 +61,12 @@ def rights() -> dict[str, dict[str, str]]:
 
 
 def grant(database_url: str) -> None:
-    """Grant them, on the database that the URL names."""
+    """Grant them, on the database that the URL names. Raises `TablesDiffer`."""
     url = make_url(database_url)
     engine = create_engine(url, **job_options(url))
     with engine.connect() as connection:
+        if said := differences(connection, Base.metadata.tables.values()):
+            raise TablesDiffer(said)
         for user, tables in rights().items():
             for table, right in tables.items():
                 connection.execute(
@@ -71,4 +76,7 @@ def grant(database_url: str) -> None:
 
 
 if __name__ == "__main__":
-    grant(os.environ["DATABASE_URL"])
+    try:
+        grant(os.environ["DATABASE_URL"])
+    except TablesDiffer as error:
+        sys.exit(f"Nobody was given any rights. {error}")

@@ -1,38 +1,54 @@
 """The only place that builds a Flask application."""
 
+import logging as std_logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from environs import Env, EnvValidationError
 from flask import Blueprint, Flask, Response
+from sqlalchemy import Table
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shared import config, redis
 from shared.auth import guard
 from shared.database import base
+from shared.database.differences import UNCHECKED, TablesDiffer, check_tables
 from shared.observability import logging, metrics, tracing
 from shared.web import bounds, errors, gate, health, schemas
 
+log = std_logging.getLogger(__name__)
+
 CANNOT_START = 3
+
+
+def refuse_to_start(name: str, why: str) -> NoReturn:
+    """End the process of a service with one line."""
+    sys.stderr.write(f"The {name} service cannot start. {why}\n")
+    # gunicorn gives up when a worker ends with this, and does not try again for ever.
+    sys.exit(CANNOT_START)
 
 
 def create_service(
     name: str,
     service_settings: Callable[[Env], dict[str, Any]],
     blueprints: Sequence[Blueprint],
+    tables: Sequence[Table],
     overrides: dict[str, Any],
 ) -> Flask:
-    """Build the WSGI application of one service; a test may override single settings."""
+    """Build the WSGI application of one service, which uses `tables`; a test may override single settings.
+
+    Ends the process, with one line that says why, when the settings or the tables are not as they must be.
+    """
     app = Flask(f"services.{name}", static_folder=None)
     try:
         app.config.from_mapping(config.load(service_settings) | overrides)
     except EnvValidationError as error:
         messages = cast("dict[str, list[str]]", error.error_messages)
         faults = " ".join(f"{setting}: {' '.join(said)}" for setting, said in messages.items())
-        sys.stderr.write(f"The {name} service cannot start. {faults}\n")
-        # gunicorn gives up when a worker ends with this, and does not try again for ever.
-        sys.exit(CANNOT_START)
+        refuse_to_start(name, faults)
     # Bodies read as docs/api.md writes them; `sort_keys` is there for caches, which must not keep ours.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.converters["id"] = schemas.IdConverter
@@ -51,6 +67,14 @@ def create_service(
         tracing,
     ):
         plumbing.init_app(app)
+    app.extensions[UNCHECKED] = tables
+    try:
+        check_tables(app)
+    except TablesDiffer as error:
+        refuse_to_start(name, str(error))
+    except (DBAPIError, PoolTimeout) as error:
+        # The service waits for its database as ever; `/readyz` compares the tables once it answers.
+        log.warning("tables_unchecked", extra={"cause": type(error).__name__})
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
 

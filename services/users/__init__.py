@@ -9,11 +9,14 @@ from services.users.cli import create_admin
 from shared import config
 from shared.accounts import passwords
 from shared.app import create_service
+from shared.models.tables import server_tables, synced_tables
 
 
 def create_app(**overrides: Any) -> Flask:
     """Build the WSGI application; a test may override single settings."""
-    app = create_service("users", config.load_passwords, [routes.me, routes.admin], overrides)
+    tables = [*server_tables(), *(table.sql for table in synced_tables())]
+    blueprints = [routes.me, routes.admin]
+    app = create_service("users", config.load_passwords, blueprints, tables, overrides)
     passwords.init_app(app)
     app.cli.add_command(create_admin)
     return app

@@ -97,6 +97,13 @@ def synced_tables() -> tuple[SyncedTable, ...]:
 
 
 @cache
+def server_tables() -> tuple[Table, ...]:
+    """The server's own tables."""
+    declared = {table.sql for table in synced_tables()}
+    return tuple(table for table in Base.metadata.tables.values() if table not in declared)
+
+
+@cache
 def tables_by_name() -> dict[str, SyncedTable]:
     """The declared tables by their names on the wire."""
     return {table.name: table for table in synced_tables()}

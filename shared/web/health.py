@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, current_app
 from marshmallow import fields
 
 from shared import __version__, redis
+from shared.database.differences import TablesDiffer, check_tables
 from shared.database.transaction import takes_writes
 from shared.web.calls import call
 from shared.web.errors import Unavailable
@@ -48,6 +49,10 @@ def readyz() -> dict[str, Any]:
     """The database answers and takes writes, else 503. Redis is reported and never makes it a no."""
     if not takes_writes():
         raise ReadOnly
+    try:
+        check_tables(current_app)
+    except TablesDiffer as error:
+        raise Unavailable(str(error)) from error
     return {"status": "ok", "database": "up", "redis": redis.state()}
 
 
