@@ -17,12 +17,12 @@ WORDS = ("drop ", "rename ", "modify ", "change ", "truncate ", "delete ")
 
 
 def version(text: object) -> tuple[int, ...]:
-    """`"0.10.0"` as numbers, which compare as versions do."""
+    """Return `"0.10.0"` as numbers, which compare as versions do."""
     return tuple(int(part) for part in str(text).split("."))
 
 
 def faults(path: Path) -> list[str]:
-    """What is wrong with one migration."""
+    """Return what is wrong with one migration."""
     module = ast.parse(path.read_text())
     said = {
         target.id: node.value.value
@@ -46,54 +46,28 @@ def faults(path: Path) -> list[str]:
 
 
 def destructive(call: ast.Call) -> str | None:
-    """What a call takes away, if it does."""
+    """Return what a call takes away, if it does."""
     if not isinstance(call.func, ast.Attribute):
         return None
-    name = call.func.attr
-    if name == "alter_column" and makes_optional(call):
+    name, text = call.func.attr, ast.unparse(call)
+    changed = [ast.unparse(k) for k in call.keywords if not (k.arg or "").startswith("existing_")]
+    if name == "alter_column" and changed == ["nullable=True"]:
+        # Old code sends NULL to devices as it is.
         return None
     if name in DESTRUCTIVE:
         return name
-    if name == "add_column" and is_required(call):
-        return "add_column of a column that is NOT NULL and has no server_default"
-    if name == "add_column" and has_constraint(call):
-        return "add_column with a constraint or an index, which is to be a step of its own"
+    if name == "add_column":
+        keywords = [part for part in ast.walk(call) if isinstance(part, ast.keyword)]
+        said = {keyword.arg: ast.unparse(keyword.value) for keyword in keywords}
+        if said.get("nullable") == "False" and "server_default" not in said:
+            return "add_column of a column that is NOT NULL and has no server_default"
+        if said.keys() & {"index", "unique"} or "ForeignKey" in text or "CheckConstraint" in text:
+            # Cut off in between, what is there could not be told later.
+            return "add_column with a constraint or an index, which is to be a step of its own"
     if name == "execute":
-        sql = ast.unparse(call).lower()
-        return next((f"execute({word.strip().upper()} …)" for word in WORDS if word in sql), None)
+        found = (word.strip().upper() for word in WORDS if word in text.lower())
+        return next((f"execute({word} …)" for word in found), None)
     return None
-
-
-def has_constraint(call: ast.Call) -> bool:
-    """Whether a column brings more than itself: cut off in between, it could not be told later."""
-    parts = list(ast.walk(call))
-    names = {part.attr for part in parts if isinstance(part, ast.Attribute)}
-    said = {part.arg for part in parts if isinstance(part, ast.keyword)}
-    return bool(names & {"ForeignKey", "CheckConstraint"} or said & {"index", "unique"})
-
-
-def makes_optional(call: ast.Call) -> bool:
-    """Whether a column only comes to take NULL, which old code sends to devices as it is."""
-    changed = {
-        keyword.arg: keyword.value
-        for keyword in call.keywords
-        if not (keyword.arg or "").startswith("existing_")
-    }
-    nullable = changed.pop("nullable", None)
-    return not changed and isinstance(nullable, ast.Constant) and nullable.value is True
-
-
-def is_required(call: ast.Call) -> bool:
-    """Whether old code, which does not know the new column, could insert no row any more."""
-    settings = {
-        keyword.arg: keyword.value
-        for column in ast.walk(call)
-        if isinstance(column, ast.Call)
-        for keyword in column.keywords
-    }
-    nullable = settings.get("nullable")
-    refused = isinstance(nullable, ast.Constant) and nullable.value is False
-    return refused and "server_default" not in settings
 
 
 if __name__ == "__main__":
