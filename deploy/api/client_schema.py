@@ -58,7 +58,7 @@ TYPES = {"string": "string", "number": "number", "boolean": "boolean"}
 
 
 def render(schema: Schema, *, typed: bool) -> str:
-    """One module: `schema` and `migrations` for the adapter, the models, `modelClasses` for the Database."""
+    """Return one module: `schema` and `migrations` for the adapter, the models and `modelClasses`."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         trim_blocks=True,
@@ -68,36 +68,19 @@ def render(schema: Schema, *, typed: bool) -> str:
         autoescape=False,
     )
     environment.policies["json.dumps_function"] = lambda value, **_: json.dumps(value)
-    models = list(_models(schema))
     migrations = migrations_to_print(schema)
-    children = [child for model in models for child in model["children"]]
-    decorators = {column["decorator"] for model in models for column in model["columns"]}
-    decorators |= {"readonly" for model in models for c in model["columns"] if c["readonly"]}
-    decorators |= {"relation" for model in models if model["relations"]}
-    decorators |= {"children" for child in children if child["associated"]}
-    steps = {step["type"] for migration in migrations for step in migration["steps"]}
-    calls = {"add_columns": "addColumns", "create_table": "createTable", "sql": "unsafeExecuteSql"}
-    imported = [call for kind, call in calls.items() if kind in steps]
-    complete = is_complete(schema)
     return environment.get_template("client_schema.js.jinja").render(
         typed=typed,
         schema=schema,
         migrations=migrations,
-        complete=complete,
+        complete=is_complete(schema),
         first_unknown=schema["version"] - len(migrations),
-        migration_imports=", ".join([*imported, *(["schemaMigrations"] if complete else [])]),
-        decorators=", ".join(sorted(decorators)),
-        models=models,
-        uses={
-            "Q": any(not child["associated"] for child in children),
-            "Query": bool(children),
-            "Relation": "relation" in decorators,
-        },
+        models=list(_models(schema)),
     )
 
 
 def _models(schema: Schema) -> Iterator[dict[str, Any]]:
-    """Return what each model's class has, by table."""
+    """Yield what the class of each table's model has."""
     columns = {table["name"]: {c["name"] for c in table["columns"]} for table in schema["tables"]}
     by_name = {table.name: table for table in synced_tables()}
     tables = [by_name[name] for name in columns]
@@ -168,7 +151,7 @@ def _field(column: Column, known: str | None, members: set[str]) -> dict[str, An
 
 
 def _decorator(column: Column, known: str | None) -> str:
-    """The one that WatermelonDB has for such a column."""
+    """Return the decorator that WatermelonDB has for such a column."""
     allowed = {
         "string": ("text", "field", "json"),
         "number": ("field", "date"),
@@ -204,7 +187,7 @@ def _free(first: str, second: str, taken: set[str]) -> str:
 
 
 def _name(name: str) -> str:
-    """A name of JavaScript; what WatermelonDB takes for its own begins with _."""
+    """Return a name of JavaScript's; what WatermelonDB takes for its own begins with _."""
     return name if name[:1].isalpha() else f"column{name.lstrip('_')}"
 
 
