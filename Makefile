@@ -104,7 +104,7 @@ lint: $(VENV)/.dev  ## Check format, style, types, import rules, migrations and 
 	@$(BIN)/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
 	@$(BIN)/python -m deploy.lint_migrations
 	@deploy/lint_models.sh
-	@$(BIN)/python -m deploy.lint_gateway
+	@$(BIN)/python -m deploy.local.gateway
 
 format: $(VENV)/.dev  ## Format the code and mend what can be mended
 	@$(BIN)/python -m ruff format .

@@ -10,33 +10,38 @@ the interval (docs/api.md, "Pull": they get everything again) and moves every us
 all sessions, since which of them were revoked meanwhile is lost too, and empties Redis. (Access tokens from
 before are left to the database by shared/auth/revocations.py, also those of sessions that it never knew.)
 
-Of a stack (`deploy.local.running`) this needs: `client`, the database's own client and dump programs
-as its administrator; `migrate(database)`; `pause`, after which no service writes; `resume`, which
-starts the services with an empty Redis.
+Of a stack this needs: `client`, the database's own client and dump programs as its administrator;
+`migrate(database)`; `pause`, after which no service writes; `resume`, which starts the services with an
+empty Redis.
 """
 
-import fcntl
 import gzip
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+import click
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from deploy.local.running import DATABASE, Running, sql
-from deploy.progress import MEGABYTE, Progress
+from deploy.local.compose import Compose
+from deploy.local.native import Native
 from shared.database.base import Base
 from shared.database.engines import STATEMENT_S, TRANSACTION_S
 from shared.now import now_ms
 
+Running = Native | Compose
+
 ROOT = Path(__file__).parent.parent
+#: The name of the one database.
+DATABASE = "app"
+#: What is read at a time, and a megabyte.
+PIECE = 1 << 20
 
 #: A push takes its tick some time before it commits: this long at most.
 LONGEST_PUSH_MS = (TRANSACTION_S + STATEMENT_S) * 1000
@@ -65,17 +70,14 @@ def backup(stack: Running, directory: Path, database: str = DATABASE) -> Path:
     directory.chmod(0o700)
     path = directory / time.strftime("app-%Y%m%d-%H%M%S.sql.gz")
     unfinished = path.with_suffix(".unfinished")
-    print(f"Dumping the database to {path}", flush=True)
-    taken_at = now_ms() - LONGEST_PUSH_MS
+    # Of one that was killed in this second.
+    unfinished.unlink(missing_ok=True)
+    unfinished.touch(mode=0o600)
     try:
-        with os.fdopen(
-            os.open(unfinished, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb"
-        ) as raw:
-            # Whatever is left of one that was killed has its own rights.
-            os.fchmod(raw.fileno(), 0o600)
+        with unfinished.open("wb") as raw:
             with gzip.open(raw, "wb", compresslevel=3) as file:
-                file.write(b"-- taken_at: %d\n" % taken_at)
-                dump(stack, database, file)
+                file.write(b"-- taken_at: %d\n" % (now_ms() - LONGEST_PUSH_MS))
+                dump(stack, database, file, f"Dumping the database to {path} (MB)")
             raw.flush()
             os.fsync(raw.fileno())
     except BaseException as error:
@@ -84,25 +86,33 @@ def backup(stack: Running, directory: Path, database: str = DATABASE) -> Path:
             sys.exit(f"The backup could not be written: {error}. Nothing was kept.")
         raise
     unfinished.rename(path)
-    size = path.stat().st_size / MEGABYTE
     print(
-        f"Kept as {size:.1f} MB. Next: copy it elsewhere; to go back to it, make restore FILE={path}"
+        f"Kept as {path.stat().st_size / PIECE:.1f} MB. Next: copy it elsewhere;"
+        f" to go back to it, make restore FILE={path}"
     )
     return path
 
 
-def dump(stack: Running, database: str, file: gzip.GzipFile) -> None:
+def dump(stack: Running, database: str, file: gzip.GzipFile, label: str) -> None:
     """Write a dump of the database into `file`. Ends the process when it fails."""
     command = [*stack.client("dump"), *OPTIONS, database]
-    progress = Progress()
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout
-        while piece := process.stdout.read(1 << 20):
-            file.write(piece)
-            progress.add(len(piece))
-    progress.end()
+        pieces = iter(partial(process.stdout.read, PIECE), b"")
+        with click.progressbar(pieces, label=label, show_pos=True) as shown:
+            for piece in shown:
+                file.write(piece)
     if process.returncode:
         sys.exit("The dump failed; nothing was kept.")
+
+
+def sql(stack: Running, statements: str) -> str:
+    """Run statements as the administrator; return what they print. Ends the process when one fails."""
+    command = [*stack.client("client"), "--batch", "--skip-column-names", "-e", statements]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit("The database refused; it says why above.")
+    return done.stdout.strip()
 
 
 def check(path: Path) -> int:
@@ -146,69 +156,58 @@ def restore(stack: Running, path: Path, database: str = DATABASE) -> None:
     """Put the dump at `path` in the place of the database, and start the services on it."""
     beside = f"{database}_restored"
     replaced = f"{database}_replaced_{time.strftime('%Y%m%d_%H%M%S')}"
-    with only_one():
-        print(f"Checking {path}", flush=True)
-        lost_after = check(path)
-        print("Loading it beside the live database", flush=True)
-        # What one that was killed has left.
-        sql(stack, f"DROP DATABASE IF EXISTS {beside}; CREATE DATABASE {beside}")
-        try:
-            load(stack, path, beside)
-            print("Applying migrations that are newer than the backup", flush=True)
-            sql(stack, f"GRANT ALL ON {beside}.* TO 'migrate'@'%' WITH GRANT OPTION")
-            stack.migrate(beside)
-            if missing := Base.metadata.tables.keys() - tables(stack, beside):
-                refuse(f"The backup lacks the tables {', '.join(sorted(missing))}.")
-        except SystemExit:
-            # Nobody's data stays where nobody looks for it.
-            sql(stack, f"DROP DATABASE {beside}")
-            raise
-        print("Stopping the services", flush=True)
-        try:
-            stack.pause()
-            record(stack, database, beside, lost_after)
-            swap(stack, database, beside, replaced)
-        finally:
-            print("Starting the services", flush=True)
-            stack.resume()
-        sql(
-            stack,
-            f"DROP DATABASE {beside}; REVOKE ALL ON {beside}.* FROM 'migrate'@'%';"
-            f" REVOKE GRANT OPTION ON {beside}.* FROM 'migrate'@'%'",
-        )
+    print(f"Checking {path}", flush=True)
+    lost_after = check(path)
+    # What one that was killed has left.
+    sql(stack, f"DROP DATABASE IF EXISTS {beside}; CREATE DATABASE {beside}")
+    try:
+        load(stack, path, beside)
+        print("Applying migrations that are newer than the backup", flush=True)
+        sql(stack, f"GRANT ALL ON {beside}.* TO 'migrate'@'%' WITH GRANT OPTION")
+        stack.migrate(beside)
+        if missing := Base.metadata.tables.keys() - tables(stack, beside):
+            refuse(f"The backup lacks the tables {', '.join(sorted(missing))}.")
+    except SystemExit:
+        # Nobody's data stays where nobody looks for it.
+        sql(stack, f"DROP DATABASE {beside}")
+        raise
+    print("Stopping the services", flush=True)
+    try:
+        stack.pause()
+        record(stack, database, beside, lost_after)
+        swap(stack, database, beside, replaced)
+    finally:
+        print("Starting the services", flush=True)
+        stack.resume()
+    sql(
+        stack,
+        f"DROP DATABASE {beside}; REVOKE ALL ON {beside}.* FROM 'migrate'@'%';"
+        f" REVOKE GRANT OPTION ON {beside}.* FROM 'migrate'@'%'",
+    )
     print(
         "Restored. Everybody has to log in again; devices then get all that the backup has.\n"
         f"What it replaced is kept as the database {replaced}; when nobody needs it: make drop-replaced"
     )
 
 
-@contextmanager
-def only_one() -> Iterator[None]:
-    """Let no two restores run at once."""
-    local = Path(".local")
-    local.mkdir(exist_ok=True)
-    with (local / "restore.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            refuse("Another restore is running.")
-        yield
-
-
 def load(stack: Running, path: Path, database: str) -> None:
     """Run the statements of the dump at `path`. Ends the process when one fails."""
-    progress = Progress(path.stat().st_size)
+    label = "Loading it beside the live database"
     process = subprocess.Popen([*stack.client("client"), database], stdin=subprocess.PIPE)
     assert process.stdin
     try:
-        with process, path.open("rb") as packed, gzip.open(packed) as file:
-            while piece := file.read(1 << 20):
+        with (
+            process,
+            path.open("rb") as packed,
+            gzip.open(packed) as file,
+            click.progressbar(length=path.stat().st_size, label=label) as shown,
+        ):
+            while piece := file.read(PIECE):
                 process.stdin.write(piece)
-                progress.add(packed.tell() - progress.done)
+                shown.update(packed.tell() - shown.pos)
     except BrokenPipeError:
         # The client has said why it ended.
         pass
-    progress.end()
     if process.returncode:
         refuse("The backup could not be loaded.")
 

@@ -2,26 +2,45 @@
 
 import fcntl
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from sqlalchemy.engine import make_url
 
 from deploy import backup
 from deploy.local import run as embedded
-from deploy.local import running
+from deploy.local.compose import Compose
 from deploy.local.machine import LOCAL, ROOT, SERVICES, Refused
 from deploy.local.native import Native
+from shared.database.engines import engine_options, look_up_options
+
+#: Nobody needs more on one machine, and a slip of the finger must not fill it with processes.
+MAX_INSTANCES = 16
+#: For migrations, the purge, backups and administrators.
+SPARE_CONNECTIONS = 20
 
 
-@click.group()
-def cli() -> None:
-    """Start, operate and stop the stacks of this checkout."""
-    # Databases, backups, logs and keys are for their owner only.
-    os.umask(0o077)
-    os.chdir(ROOT)
+def find() -> Native | Compose | None:
+    """Return the stack that runs from this checkout, if one does."""
+    stacks: tuple[Native | Compose, ...] = (Native(), Compose())
+    return next((stack for stack in stacks if stack.is_up()), None)
+
+
+def running() -> Native | Compose:
+    """Return the stack that runs. Raises `Refused` when none does."""
+    if stack := find():
+        return stack
+    raise Refused("No stack is running: make up-native or make up")
+
+
+def connections(counts: dict[str, int], processes: int) -> int:
+    """Return how many connections are open at most, also while a service is replaced."""
+    url = make_url("mysql+pymysql://")
+    pools = (engine_options(url), look_up_options(url))
+    each = sum(pool["pool_size"] + pool["max_overflow"] for pool in pools)
+    return (sum(counts.values()) + max(counts.values())) * processes * each + SPARE_CONNECTIONS
 
 
 @contextmanager
@@ -37,6 +56,14 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
+@click.group()
+def cli() -> None:
+    """Start, operate and stop the stacks of this checkout."""
+    # Databases, backups, logs and keys are for their owner only.
+    os.umask(0o077)
+    os.chdir(ROOT)
+
+
 @cli.command()
 def run() -> None:
     """Serve everything on PORT with SQLite."""
@@ -46,8 +73,9 @@ def run() -> None:
 @cli.command()
 def up_native() -> None:
     """Start the whole stack without Docker: MariaDB, Redis, services, nginx."""
+    native = Native()
     with one_at_a_time():
-        running.up_native()
+        native.up(connections(dict.fromkeys(SERVICES, MAX_INSTANCES), native.processes))
 
 
 @cli.command()
@@ -58,11 +86,20 @@ def down_native() -> None:
 
 @cli.command()
 @click.argument("service", type=click.Choice(SERVICES))
-@click.argument("number", type=click.IntRange(1, running.MAX_INSTANCES))
+@click.argument("number", type=click.IntRange(1, MAX_INSTANCES))
 def scale(service: str, number: int) -> None:
-    """Run SERVICE NUMBER times."""
+    """Run SERVICE NUMBER times, unless the database could not carry that."""
     with one_at_a_time():
-        running.scale(service, number)
+        stack = running()
+        counts = stack.counts()
+        needed = connections(counts | {service: number}, stack.processes)
+        allowed = int(backup.sql(stack, "SELECT @@max_connections"))
+        if number > counts[service] and needed > allowed:
+            raise Refused(
+                f"{service} {number} times may take {needed} connections in all, and the database"
+                f" allows {allowed} (max_connections). Nothing was changed."
+            )
+        stack.scale(service, number)
     click.echo(f"{service} runs {number} times")
 
 
@@ -71,7 +108,7 @@ def scale(service: str, number: int) -> None:
 def restart(service: str) -> None:
     """Replace the processes of SERVICE, or of all three, without losing a request."""
     with one_at_a_time():
-        stack = running.running()
+        stack = running()
         for name in [service] if service else SERVICES:
             try:
                 stack.restart(name)
@@ -84,14 +121,14 @@ def restart(service: str) -> None:
 @cli.command()
 def logs() -> None:
     """Follow what every part says."""
-    running.running().logs()
+    running().logs()
 
 
 @cli.command()
 def migrate() -> None:
     """Apply the migrations, and the database rights that the present models need."""
     with one_at_a_time():
-        running.running().migrate()
+        running().migrate()
     click.echo("The database is at the present version. Next: make restart")
 
 
@@ -110,29 +147,27 @@ def purge() -> None:
 
 def flask(service: str, *command: str) -> None:
     """Run a command of a service of the stack that runs, or else on what make run serves."""
-    if stack := running.find():
-        stack.flask(service, *command)
-    else:
-        sys.exit(embedded.flask(service, *command))
+    (find() or embedded).flask(service, *command)
 
 
 @cli.command("backup")
 def make_backup() -> None:
     """Dump the database into .local/backups."""
-    backup.backup(running.running(), LOCAL / "backups")
+    backup.backup(running(), LOCAL / "backups")
 
 
 @cli.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def restore(file: Path) -> None:
     """Go back to a backup."""
-    backup.restore(running.running(), file)
+    with one_at_a_time():
+        backup.restore(running(), file)
 
 
 @cli.command()
 def drop_replaced() -> None:
     """Remove the data that restores have replaced."""
-    backup.drop_replaced(running.running())
+    backup.drop_replaced(running())
 
 
 if __name__ == "__main__":

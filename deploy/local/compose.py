@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 
-from deploy.local.machine import LOCAL, ROOT, SERVICES, Refused, run, settings_file
+from deploy.local.machine import LOCAL, ROOT, SERVICES, check_start, run, settings_file
 
 #: The password stays inside the container.
 WITH_PASSWORD = ("sh", "-c", 'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec "$0" "$@"')
@@ -41,13 +41,8 @@ class Compose:
 
     def restart(self, service: str) -> None:
         """Replace a service's processes, unless new ones could not start. Its image stays the same."""
-        start = f"from services.{service} import create_app; create_app()"
         for container in self.listed(service):
-            command = ["docker", "exec", container, "python", "-c", start]
-            tried = subprocess.run(command, capture_output=True, text=True)
-            if tried.returncode:
-                reason = "\n".join(tried.stderr.strip().splitlines()[-3:])
-                raise Refused(f"{service} cannot start: {reason}")
+            check_start(service, "docker", "exec", container, "python")
             # Not `docker kill`: whatever its signal, Docker then takes the container for stopped by
             # hand, and does not start it again after a crash.
             run("docker", "exec", container, "sh", "-c", "kill -HUP 1")

@@ -1,20 +1,26 @@
-"""nginx's configuration for the native stack, rendered as the official image does from the same files."""
+"""nginx's configuration for the native stack, rendered as the official image does from the same files.
+
+`python -m deploy.local.gateway` checks it (`make lint`).
+"""
 
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from deploy.local.machine import LOCAL, ROOT, Refused, program, settings_file
+from deploy.local.machine import LOCAL, ROOT, SERVICES, Refused, program, settings_file
+
+DEFAULTS = settings_file(ROOT / "gateway/gateway.env")
 
 
 def own_settings() -> dict[str, str]:
     """Return what differs from gateway.env: `.local/gateway.env`, or else the environment."""
-    names = settings_file(ROOT / "gateway/gateway.env")
-    given = {name: os.environ[name] for name in names if name in os.environ}
+    given = {name: os.environ[name] for name in DEFAULTS if name in os.environ}
     return given | settings_file(LOCAL / "gateway.env")
 
 
@@ -23,7 +29,7 @@ def render(
 ) -> None:
     """Write `nginx.conf` and what it includes into `directory`, for services on these ports.
 
-    Raises `Refused`, and leaves the one that was there, when nginx cannot have it.
+    Raises `Refused`, and leaves the one that was there, when nginx rejects it.
     """
     shutil.copytree(
         ROOT / "gateway/snippets",
@@ -38,18 +44,14 @@ def render(
         for service, some in ports.items()
     }
     text = (ROOT / "gateway/nginx.conf.template").read_text()
-    for name, value in {
-        **settings_file(ROOT / "gateway/gateway.env"),
-        **settings,
-        **servers,
-    }.items():
+    for name, value in {**DEFAULTS, **settings, **servers}.items():
         text = text.replace(f"${{{name}}}", value)
     new = directory / "new.conf"
     new.write_text(text)
     check = [program("nginx"), "-t", "-q", "-p", "./", "-c", new.name, "-e", "stderr"]
     checked = subprocess.run(check, cwd=directory, capture_output=True, text=True)
     if checked.returncode:
-        raise Refused(f"nginx cannot have this configuration: {checked.stderr.strip()}")
+        raise Refused(f"nginx rejects this configuration: {checked.stderr.strip()}")
     new.rename(directory / "nginx.conf")
 
 
@@ -65,3 +67,22 @@ def name_targets(directory: Path, ports: Mapping[str, Sequence[str]], status: st
     text = re.sub(r"\n    relabel_configs: .*", "", text).replace("gateway:8081", status)
     (directory / "prometheus.yml").write_text(text)
     shutil.copyfile(ROOT / "deploy/monitoring/alerts.yml", directory / "alerts.yml")
+
+
+def lint() -> None:
+    """End with what nginx says of the default settings; without nginx skip the check, except in CI."""
+    if program("nginx") == "nginx" and os.environ.get("CI") != "true":
+        print("Skipped, since nginx is missing: nginx -t on the gateway's configuration")
+        return
+    with TemporaryDirectory() as directory:
+        (Path(directory) / "run").mkdir()
+        settings = {"GATEWAY_RUN": f"{directory}/run", "GATEWAY_SITE": directory}
+        try:
+            render(Path(directory), {name: ["8000"] for name in SERVICES}, settings)
+        except (Refused, OSError) as error:
+            sys.exit(f"The gateway's configuration cannot be checked: {error}")
+    print("nginx takes the gateway's configuration.")
+
+
+if __name__ == "__main__":
+    lint()

@@ -36,6 +36,15 @@ def run(*command: str, **environ: str) -> None:
         sys.exit(code)
 
 
+def check_start(service: str, *python: str) -> None:
+    """Raise `Refused` with the reason when a service cannot start with its present code and settings."""
+    start = f"from services.{service} import create_app; create_app()"
+    tried = subprocess.run([*python, "-c", start], cwd=ROOT, capture_output=True, text=True)
+    if tried.returncode:
+        reason = "\n".join(tried.stderr.strip().splitlines()[-3:])
+        raise Refused(f"{service} cannot start: {reason}")
+
+
 def settings_file(path: Path) -> dict[str, str]:
     """Return the `NAME=value` lines of a file of settings; none when there is no file."""
     lines = path.read_text().splitlines() if path.exists() else []
@@ -43,10 +52,7 @@ def settings_file(path: Path) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now.
-
-    It is none of those that systems give to outgoing connections, of which one would take it meanwhile.
-    """
+    """Return a port that nobody listens on, outside the range that outgoing connections take theirs from."""
     while True:
         port = random.randrange(10_000, 32_000)
         with socket.socket() as listener, suppress(OSError):
@@ -86,22 +92,13 @@ def status(address: str, path: str) -> int:
         connection.close()
 
 
-def listens(address: str) -> bool:
-    """Return True when somebody listens there, else raise `OSError`."""
-    host, _, port = address.rpartition(":")
-    with socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=5):
-        return True
-
-
 def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
     """Return whether `holds` becomes true within so many seconds; an `OSError` means not yet."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        try:
+        with suppress(OSError):
             if holds():
                 return True
-        except OSError:
-            pass
         time.sleep(0.05)
     return False
 

@@ -29,10 +29,10 @@ from deploy.local.machine import (
     ROOT,
     SERVICES,
     Refused,
+    check_start,
     children,
     free_address,
     free_port,
-    listens,
     program,
     run,
     settings_file,
@@ -102,23 +102,19 @@ class Native:
                 f'This machine lacks {", ".join(missing)}; see README.md, "Run the whole stack"'
             )
         address, url = free_address("make up-native")
-        own = {
-            f"{name}_PORT": free_port() for name in ("SUPERVISOR", "DATABASE", "REDIS", "STATUS")
-        }
-        lines = [
-            f"{name}={value}\n" for name, value in (own | {"URL": url, "ADDRESS": address}).items()
-        ]
+        names = ("SUPERVISOR", "DATABASE", "REDIS", "STATUS")
+        ports = {f"{name}_PORT": str(free_port()) for name in names}
+        ports |= {"URL": url, "ADDRESS": address}
         shutil.rmtree(self.directory / "programs", ignore_errors=True)
         (self.directory / "programs").mkdir(parents=True)
-        (self.directory / "ports.env").write_text("".join(lines))
+        (self.directory / "ports.env").write_text("".join(f"{n}={v}\n" for n, v in ports.items()))
         run(str(HERE / "secrets.sh"), ".local/secrets.env")
         run(str(HERE / "prepare.sh"), sys.executable, SERVER_USER=self.server_user())
-        daemon = self.start_supervisor(max_connections)
+        self.start_supervisor(max_connections)
         try:
-            self.start_parts(daemon)
+            self.start_parts()
         except BaseException:
-            daemon.terminate()
-            daemon.wait()
+            self.down()
             raise
         click.echo(
             f"\nReady: {url}/v1. Logs are in {self.local / 'log'}.\n"
@@ -130,7 +126,7 @@ class Native:
         is_open = all(path.stat().st_mode & 0o001 for path in self.local.resolve().parents)
         return "nobody" if os.geteuid() == 0 and is_open else "root"
 
-    def start_supervisor(self, max_connections: int) -> subprocess.Popen[bytes]:
+    def start_supervisor(self, max_connections: int) -> None:
         """Start supervisord in the background, and with it the database and Redis."""
         user = self.server_user()
         # No part outlives a supervisord that is killed, or it would hold its files and ports.
@@ -139,7 +135,7 @@ class Native:
             nobody = pwd.getpwnam(user)
             server += f" --reuid {nobody.pw_uid} --regid {nobody.pw_gid} --clear-groups"
         password = settings_file(self.local / "secrets.env")["SUPERVISOR_PASSWORD"]
-        environ = self.ports | {
+        environ = {
             "PATH": PATH,
             "TIED": tied,
             "SERVER": server,
@@ -148,27 +144,15 @@ class Native:
             "SUPERVISOR_SHA": hashlib.sha1(password.encode()).hexdigest(),
             "MAX_CONNECTIONS": str(max_connections),
         }
-        command = [sys.executable, "-m", "supervisor.supervisord", f"-c{HERE / 'supervisord.conf'}"]
-        with (self.local / "log/supervisor.log").open("ab") as log:
-            return subprocess.Popen(
-                command + (["--user=root"] if os.geteuid() == 0 else []),
-                cwd=ROOT,
-                env={**os.environ, **environ},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                umask=0o077,
-            )
+        as_root = ["--user=root"] if os.geteuid() == 0 else []
+        command = [sys.executable, "-m", "supervisor.supervisord", *as_root]
+        run(*command, f"-c{HERE / 'supervisord.conf'}", **self.ports, **environ)
 
-    def start_parts(self, daemon: subprocess.Popen[bytes]) -> None:
+    def start_parts(self) -> None:
         """Wait for the database, and start what needs it. Raises `Refused`."""
         click.echo("Starting the database and Redis")
-        wait_until(lambda: self.is_up() or daemon.poll() is not None, 60)
-        if not self.is_up():
-            raise Refused(f"supervisord does not start: {self.said('supervisor')}")
         self.wait_for("database", self.database_answers)
-        self.wait_for("redis", lambda: listens(f":{self.ports['REDIS_PORT']}"))
+        self.wait_for("redis", lambda: self.parts()["redis"]["statename"] == "RUNNING")
         click.echo("Applying migrations")
         self.migrate()
         click.echo("Starting the services and the gateway")
@@ -176,8 +160,7 @@ class Native:
             self.add(service)
         self.route()
         self.ask("startProcess", "gateway", False)
-        listen = gateway.own_settings().get("GATEWAY_LISTEN", self.ports["ADDRESS"])
-        self.wait_for("gateway", lambda: listens(listen.split()[0]))
+        self.wait_for("gateway", partial(is_ready, self.ports["STATUS_PORT"], "/healthz"))
 
     def database_answers(self) -> bool:
         """Return whether the database does, and has made its users."""
@@ -218,10 +201,6 @@ class Native:
     def restart(self, service: str) -> None:
         """Replace a service's instances; they go on serving when new ones cannot start."""
         old = self.instances(service)
-        if any(self.parts()[name]["statename"] == "STOPPED" for name in old):
-            raise Refused(
-                "The services are stopped: a restore runs or did not finish. Run it again."
-            )
         self.check(service)
         new: list[str] = []
         try:
@@ -240,12 +219,7 @@ class Native:
             raise Refused(
                 "The services are stopped: a restore runs or did not finish. Run it again."
             )
-        start = f"from services.{service} import create_app; create_app()"
-        command = [str(HERE / "as.sh"), service, sys.executable, "-c", start]
-        tried = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        if tried.returncode:
-            reason = "\n".join(tried.stderr.strip().splitlines()[-3:])
-            raise Refused(f"{service} cannot start: {reason}")
+        check_start(service, str(HERE / "as.sh"), service, sys.executable)
 
     def add(self, service: str) -> str:
         """Start an instance; return its name when it is ready. Raises `Refused` with the reason."""
@@ -257,17 +231,11 @@ class Native:
         (self.directory / "programs" / f"{name}.conf").write_text(text)
         self.ask("reloadConfig")
         self.ask("addProcessGroup", name)
-        pids: set[int] = set()
-
-        def has_ended() -> bool:
-            info = self.ask("getProcessInfo", name)
-            pids.add(info["pid"])
-            # supervisord may have started it once more since.
-            return info["statename"] not in ("STARTING", "RUNNING") or len(pids - {0}) > 1
-
         try:
-            wait_until(lambda: has_ended() or is_ready(port), BOOT_S)
-            if has_ended() or not wait_until(partial(is_ready, port), 1):
+            # When it ended last: supervisord may have started it again since.
+            ended = partial(self.ask, "getProcessInfo", name)
+            wait_until(lambda: ended()["stop"] or is_ready(port), BOOT_S)
+            if ended()["stop"] or not wait_until(partial(is_ready, port), 1):
                 raise Refused(f"{service} does not start: {self.said(service, before)}")
         except BaseException:
             self.remove([name])
@@ -292,7 +260,7 @@ class Native:
     def route(self, without: Iterable[str] = ()) -> None:
         """Write nginx's configuration for all instances but some.
 
-        Raises `Refused`, and changes nothing, when nginx cannot have it.
+        Raises `Refused`, and changes nothing, when nginx rejects it.
         """
         ports: dict[str, list[str]] = {}
         for name in self.instances():
@@ -360,6 +328,6 @@ class Native:
         run("tail", "-n5", "-F", *map(str, (self.local / "log").glob("*.log")))
 
 
-def is_ready(port: str) -> bool:
-    """Return whether the instance of a service on this port can serve. Raises `OSError`."""
-    return status(f"127.0.0.1:{port}", "/readyz") == 200
+def is_ready(port: str, path: str = "/readyz") -> bool:
+    """Return whether the part on this port can serve. Raises `OSError`."""
+    return status(f"127.0.0.1:{port}", path) == 200

@@ -6,14 +6,13 @@ import subprocess
 import sys
 
 from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS, make_keys
-from deploy.local.machine import LOCAL, ROOT, Refused, free_address
+from deploy.local.machine import LOCAL, Refused, free_address, run
 
 PID_FILE = LOCAL / "run.pid"
 
 
 def prepare() -> None:
     """Make keys, database and tables unless they are there; set the environment of the services."""
-    os.chdir(ROOT)
     LOCAL.mkdir(exist_ok=True)
     # Of an earlier version, or of somebody with another umask.
     for path in (LOCAL, *LOCAL.glob("embedded.db*"), *LOCAL.glob("keys")):
@@ -30,19 +29,19 @@ def prepare() -> None:
     )
     os.environ.setdefault("LOG_TEXT", "true")
     if subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"]).returncode:
-        sys.exit("The migrations failed; nothing is served.")
+        raise Refused("The migrations failed, for the reason above; nothing is served.")
 
 
 def refuse_a_second() -> None:
-    """Raise `Refused` while a server runs from here; forget one that was killed."""
-    if not PID_FILE.exists():
-        return
-    pid = PID_FILE.read_text().strip()
-    # After a restart of the machine the number may be anybody's.
-    found = subprocess.run(["ps", "-p", pid, "-o", "command="], capture_output=True, text=True)
+    """Raise `Refused` while a server runs from here."""
+    pid = PID_FILE.read_text().strip() if PID_FILE.exists() else ""
+    # The number of one that was killed may be anybody's.
+    found = subprocess.run(
+        ["ps", "-p", pid or "0", "-o", "command="], capture_output=True, text=True
+    )
     if "gunicorn" in found.stdout:
         raise Refused(f"make run serves from here already (process {pid}). Stop it first: Ctrl-C.")
-    PID_FILE.unlink()
+    PID_FILE.unlink(missing_ok=True)
 
 
 def serve() -> None:
@@ -67,8 +66,7 @@ def serve() -> None:
     os.execv(sys.executable, command)
 
 
-def flask(service: str, *command: str) -> int:
-    """Run a command of a service on the same database; return its exit code."""
+def flask(service: str, *command: str) -> None:
+    """Run a command of a service on the same database."""
     prepare()
-    app = ["-m", "flask", "--app", f"services.{service}"]
-    return subprocess.run([sys.executable, *app, *command]).returncode
+    run(sys.executable, "-m", "flask", "--app", f"services.{service}", *command)

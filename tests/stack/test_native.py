@@ -12,8 +12,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
+from deploy.local.cli import MAX_INSTANCES, connections
 from deploy.local.machine import SERVICES
-from deploy.local.running import MAX_INSTANCES, connections
 from tests.api import Device, assert_problem, project, task, wire
 from tests.servers import processes
 from tests.servers.checkout import Checkout, readable_by_others
