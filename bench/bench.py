@@ -121,7 +121,7 @@ class Bench:
         self.growth.setdefault(operation, {})[records] = seconds / records * 1e6
 
     def plot(self) -> bytes:
-        """The growth lines as SVG."""
+        """Return the growth lines as SVG."""
         chart = pygal.XY(
             title="µs per record, by the number of records",
             width=720,
@@ -143,7 +143,7 @@ class Bench:
         return bytes(chart.render())
 
     def sql(self, statement: str | bytes) -> float:
-        """Seconds that the batch client takes for it."""
+        """Return seconds that the batch client takes for it."""
         data = statement.encode() if isinstance(statement, str) else statement
         began = time.perf_counter()
         subprocess.run(
@@ -152,7 +152,7 @@ class Bench:
         return time.perf_counter() - began
 
     def cpu(self) -> tuple[float, float]:
-        """Seconds of processor that the services have spent so far, and the database."""
+        """Return seconds of processor that the services have spent so far, and the database."""
 
         def spent(*parts: str) -> float:
             stats = [Path(f"/proc/{pid}/stat").read_text() for pid in self.processes(*parts)]
@@ -163,7 +163,7 @@ class Bench:
 
 
 def load(url: str, *options: str, arguments: Sequence[str] = ()) -> float:
-    """Requests per second by wrk, all of which have to succeed."""
+    """Return requests per second by wrk, all of which have to succeed."""
     command = ["wrk", "-t1", "-c8", f"-d{SECONDS}", *options, url, "--", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "Non-2xx" not in done.stdout, done.stdout
@@ -171,7 +171,7 @@ def load(url: str, *options: str, arguments: Sequence[str] = ()) -> float:
 
 
 def bearer(device: Device) -> str:
-    """What makes wrk call as this device."""
+    """Return what makes wrk call as this device."""
     return f"-HAuthorization: Bearer {device.token}"
 
 
@@ -182,7 +182,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def read(device: Device, port: int, gzip: bool = False) -> tuple[float, float, int]:
-    """A first sync: seconds to the first byte, to the last, and bytes."""
+    """Return a first sync: seconds to the first byte, to the last, and bytes."""
     connection = HTTPConnection("127.0.0.1", port)
     headers = {"Authorization": f"Bearer {device.token}"}
     if gzip:
@@ -199,7 +199,7 @@ def read(device: Device, port: int, gzip: bool = False) -> tuple[float, float, i
 
 
 def fill(bench: Bench, records: int) -> Device:
-    """A user with so many tasks."""
+    """Return a user with so many tasks."""
     device = bench.checkout.api.register()
     p = project()
     device.push(projects={"created": [p]})

@@ -43,7 +43,7 @@ class Stack(Checkout):
         self.run("restart")
 
     def lives(self, tick: int) -> bool:
-        """Whether what was acknowledged with this tick must be there."""
+        """Return whether what was acknowledged with this tick must be there."""
         return not any(since <= tick <= until for since, until in self.lost)
 
 
@@ -83,7 +83,7 @@ def kill_all_workers(stack: Stack) -> None:
 
 
 def end(part: str, number: int = signal.SIGKILL) -> Callable[[Stack], None]:
-    """The part ends, and supervisord starts another."""
+    """End the part, so that supervisord starts another."""
 
     def fault(stack: Stack) -> None:
         before = stack.pid(part)
@@ -94,7 +94,7 @@ def end(part: str, number: int = signal.SIGKILL) -> Callable[[Stack], None]:
 
 
 def hang(part: str, seconds: float) -> Callable[[Stack], None]:
-    """The part is there and does not answer."""
+    """Let the part hang."""
 
     def fault(stack: Stack) -> None:
         pid = stack.pid(part)
@@ -106,7 +106,7 @@ def hang(part: str, seconds: float) -> Callable[[Stack], None]:
 
 
 def slow_database(stack: Stack) -> None:
-    """Every read and write of projects waits for two seconds."""
+    """Let every read and write of projects wait for two seconds."""
     with stack.root() as root, root.cursor() as cursor:
         cursor.execute("LOCK TABLES projects WRITE")
         time.sleep(2)
@@ -114,7 +114,7 @@ def slow_database(stack: Stack) -> None:
 
 
 def flood_of_one_user(stack: Stack) -> None:
-    """Somebody pushes from everywhere at once while a transaction holds the user's row."""
+    """Push from everywhere at once while a transaction holds the user's row."""
     device = stack.api.register()
     with (
         ThreadPoolExecutor(24) as pool,
@@ -132,7 +132,7 @@ def flood_of_one_user(stack: Stack) -> None:
 
 
 def flood_of_large_pushes(stack: Stack) -> None:
-    """Somebody pushes some megabytes, sixteen times at once, and small things all the while."""
+    """Push some megabytes, sixteen times at once, and small things all the while."""
     device = stack.api.register()
     p = project()
     tasks = [task(p["id"], description="x" * 200) for _ in range(14_000)]
@@ -164,7 +164,7 @@ def restore(stack: Stack) -> None:
 
 
 def fail_over(stack: Stack) -> None:
-    """The writer only reads from now on, and its address leads to another; later all the way back."""
+    """Make the writer read-only and lead its address to another; later all the way back."""
     passwords = {
         user: stack.password(user) for user in ("root", "migrate", "auth", "users", "sync", "purge")
     }
@@ -197,7 +197,7 @@ def fail_over(stack: Stack) -> None:
 
 
 def use_up_connections(stack: Stack) -> None:
-    """Nobody new gets in, and whoever is in is thrown out."""
+    """Let nobody new in, and throw out whoever is in."""
     with stack.root() as root, root.cursor() as cursor:
         cursor.execute("SELECT @@max_connections")
         (allowed,) = cursor.fetchone() or (None,)

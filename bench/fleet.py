@@ -120,7 +120,7 @@ class Fleet:
         return max(member.longest_outage for member in self.members)
 
     def during(self, since: float, until: float) -> tuple[int, float, float]:
-        """What came of the requests between two moments: how many failed, when the last one did, and
+        """Return what came of the requests between two moments: how many failed, when the last one did, and
         the longest time in which none of anybody's succeeded (seconds)."""
         moments = sorted(m for one in self.members for m in one.moments if since <= m[0] < until)
         failed = [moment for moment, is_fine in moments if not is_fine]

@@ -44,7 +44,7 @@ DATABASE = "app"
 PIECE = 1 << 20
 
 #: A push takes its tick some time before it commits: this long at most.
-LONGEST_PUSH_MS = (TRANSACTION_S + STATEMENT_S) * 1000
+MAX_PUSH_MS = (TRANSACTION_S + STATEMENT_S) * 1000
 FIRST_LINE = re.compile(rb"-- taken_at: (\d+)\n")
 LAST_LINE = b"-- Dump completed"
 #: Texts have their line breaks escaped, so what begins a line is a statement.
@@ -76,7 +76,7 @@ def backup(stack: Running, directory: Path, database: str = DATABASE) -> Path:
     try:
         with unfinished.open("wb") as raw:
             with gzip.open(raw, "wb", compresslevel=3) as file:
-                file.write(b"-- taken_at: %d\n" % (now_ms() - LONGEST_PUSH_MS))
+                file.write(b"-- taken_at: %d\n" % (now_ms() - MAX_PUSH_MS))
                 dump(stack, database, file, f"Dumping the database to {path} (MB)")
             raw.flush()
             os.fsync(raw.fileno())

@@ -25,7 +25,7 @@ ACCOUNT = (
 
 
 def rights() -> dict[str, dict[str, str]]:
-    """By user and table."""
+    """Return the rights by user and table."""
     tables = [table.sql.name for table in synced_tables()]
     return {
         "auth": {

@@ -13,24 +13,24 @@ from sqlalchemy import Inspector, inspect
 
 
 def table(at: Inspector, step: Any) -> bool:
-    """Whether the table is there."""
+    """Return whether the table is there."""
     return at.has_table(step.table_name)
 
 
 def column(at: Inspector, step: Any) -> bool:
-    """Whether the column is there."""
+    """Return whether the column is there."""
     name = step.column.name if isinstance(step, ops.AddColumnOp) else step.column_name
     return table(at, step) and name in {one["name"] for one in at.get_columns(step.table_name)}
 
 
 def index(at: Inspector, step: Any) -> bool:
-    """Whether the index is there."""
+    """Return whether the index is there."""
     found = at.get_indexes(step.table_name) if table(at, step) else []
     return step.index_name in {one["name"] for one in found}
 
 
 def constraint(at: Inspector, step: Any) -> bool:
-    """Whether the constraint is there."""
+    """Return whether the constraint is there."""
     name = (
         step.table_name
         if isinstance(step, ops.DropConstraintOp)
@@ -47,7 +47,7 @@ def constraint(at: Inspector, step: Any) -> bool:
 
 
 def retyped(at: Inspector, step: Any) -> bool:
-    """Whether the column has the type that it is to get, and nothing else is to change."""
+    """Return whether the column has the type that it is to get, and nothing else is to change."""
     if step.modify_type is None or not column(at, step):
         return False
     others = (step.modify_nullable, step.modify_name)
@@ -59,7 +59,7 @@ def retyped(at: Inspector, step: Any) -> bool:
 
 
 def is_printed(operations: Operations) -> bool:
-    """Whether the SQL goes to a file instead of a database."""
+    """Return whether the SQL goes to a file instead of a database."""
     return bool(operations.migration_context.as_sql)
 
 
@@ -89,7 +89,7 @@ def unless(
 
 
 def no(found: Callable[[Inspector, Any], bool]) -> Callable[[Inspector, Any], bool]:
-    """The opposite."""
+    """Return the opposite."""
     return lambda at, step: not found(at, step)
 
 

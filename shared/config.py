@@ -15,18 +15,18 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 #: OWASP's minimum for Argon2id: 19 MiB, two passes.
-LEAST_MEMORY_KIB, LEAST_PASSES = 19456, 2
+MIN_MEMORY_KIB, MIN_PASSES = 19456, 2
 
 
 def load_passwords(env: Env) -> dict[str, Any]:
-    """Settings of the services that hash passwords."""
-    memory = validate.Range(min=LEAST_MEMORY_KIB)
-    passes = validate.Range(min=LEAST_PASSES)
+    """Return settings of the services that hash passwords."""
+    memory = validate.Range(min=MIN_MEMORY_KIB)
+    passes = validate.Range(min=MIN_PASSES)
     positive = validate.Range(min=1)
     return {
         "ARGON2_LANES": env.int("ARGON2_LANES", 1, validate=positive),
-        "ARGON2_MEMORY_KIB": env.int("ARGON2_MEMORY_KIB", LEAST_MEMORY_KIB, validate=memory),
-        "ARGON2_PASSES": env.int("ARGON2_PASSES", LEAST_PASSES, validate=passes),
+        "ARGON2_MEMORY_KIB": env.int("ARGON2_MEMORY_KIB", MIN_MEMORY_KIB, validate=memory),
+        "ARGON2_PASSES": env.int("ARGON2_PASSES", MIN_PASSES, validate=passes),
         "HASHES_AT_ONCE": env.int("HASHES_AT_ONCE", 4, validate=positive),
     }
 
@@ -34,7 +34,7 @@ def load_passwords(env: Env) -> dict[str, Any]:
 def readable(path: Path) -> None:
     """Refuse a file that cannot be read."""
     if not os.access(path, os.R_OK) or not path.is_file():
-        raise ValidationError("No file that can be read.")
+        raise ValidationError("The file does not exist or cannot be read.")
 
 
 def load(service_settings: Callable[[Env], dict[str, Any]]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Cache:
         return held
 
     def attempt(self, command: Callable[[Any], Any]) -> Any:
-        """What `command` returns, or None when Redis is absent, paused or fails."""
+        """Return what `command` returns, or None when Redis is absent, paused or fails."""
         if not self.url or time.monotonic() < self.paused_until:
             if self.url:
                 metrics.CACHE_PAUSED.inc()
@@ -161,7 +161,7 @@ def write_for_good(script: str, key: str, arguments: Sequence[Any]) -> bool:
 
 
 def get(key: str) -> bytes | None:
-    """The value under `key`, or None."""
+    """Return the value under `key`, or None."""
     value: bytes | None = _attempt(lambda redis: redis.get(key) or b"")
     outcome = "failed" if value is None else "hit" if value else "miss"
     metrics.CACHE.labels(outcome).inc()
@@ -184,7 +184,7 @@ def profile_key(user_id: str) -> str:
 
 
 def state() -> str:
-    """`up`, `down`, or `off` when none is configured."""
+    """Return `up`, `down`, or `off` when none is configured."""
     if not is_configured():
         return "off"
     return "up" if _attempt(lambda redis: redis.ping()) else "down"

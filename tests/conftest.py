@@ -333,11 +333,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
 @pytest.fixture
 def admin(device: "Device") -> "Device":
     """A device of a fresh administrator."""
-    appoint(device.email)
+    promote_to_admin(device.email)
     return device
 
 
-def appoint(email: str, **settings: str) -> str:
+def promote_to_admin(email: str, **settings: str) -> str:
     """Run the command that makes administrators; return what it says."""
     import services.users
 

@@ -106,7 +106,7 @@ def _brought_up(
 
 
 def _proposal(table: str, column: schema.Column, attribute: str, wanted: schema.Schema) -> Column:
-    """What a column is declared as when nothing is yet."""
+    """Return what a column is declared as when nothing is yet."""
     name = column["name"]
     relation = next(
         (

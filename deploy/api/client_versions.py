@@ -116,7 +116,7 @@ def _refuse_returns(new: list[str], left: list[str]) -> None:
 
 
 def is_complete(schema: Schema) -> bool:
-    """Whether the migrations lead to the schema's version: WatermelonDB starts only then."""
+    """Return whether the migrations lead to the schema's version: WatermelonDB starts only then."""
     return schema["migrations"] is not None
 
 

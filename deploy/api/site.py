@@ -32,7 +32,7 @@ def pages() -> dict[str, bytes]:
 
 
 def playground() -> dict[str, bytes]:
-    """What `make run` serves besides while the demo's tables are there: two devices in a page."""
+    """Return what `make run` serves besides while the demo's tables are there: two devices in a page."""
     if not find_spec("shared.models.demo"):
         return {}
     return {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def create_app(**overrides: Any) -> "WSGIApplication":
-    """One WSGI application that hands each path to the service that owns it, unchanged."""
+    """Return one WSGI application that hands each path to the service that owns it, unchanged."""
     auth = services.auth.create_app(**overrides)
     owners = {
         "auth": auth,

@@ -10,7 +10,7 @@ POSITIVE = validate.Range(min=1)
 
 
 def load(env: Env) -> dict[str, Any]:
-    """Read them."""
+    """Load and validate this service's settings."""
     return load_passwords(env) | {
         "JWT_PRIVATE_KEY_FILE": env.path("JWT_PRIVATE_KEY_FILE", validate=readable),
         "REFRESH_REPEAT_SECONDS": env.int("REFRESH_REPEAT_SECONDS", 30, validate=POSITIVE),

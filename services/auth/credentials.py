@@ -9,7 +9,7 @@ from services.auth.sessions import Grant, InvalidCredentials, Lifetimes, open_se
 from shared.accounts import lockout
 from shared.accounts.passwords import hash_password, is_outdated
 from shared.accounts.users import add_user
-from shared.database.bulk import affected
+from shared.database.bulk import execute_count
 from shared.database.transaction import transaction
 from shared.models import User
 from shared.observability import metrics
@@ -91,7 +91,7 @@ def _begin(
 ) -> Grant:
     lockout.forget(attempt)
     own = (User.id == user_id, User.password == verified)
-    if rehashed and affected(update(User).where(*own).values(password=rehashed)):
+    if rehashed and execute_count(update(User).where(*own).values(password=rehashed)):
         verified = rehashed
     # What was verified may have changed meanwhile: the password replaced, the account closed.
     return open_session(user_id, verified, device_name, lifetimes)

@@ -113,7 +113,7 @@ def _earlier(session: Session, now: int, repeat_ms: int) -> dict[str, Any]:
 
 
 def successor(jti: str) -> str:
-    """The `jti` of the token that replaces `jti`: derived, so that a repeat derives the same.
+    """Return the `jti` of the token that replaces `jti`: derived, so that a repeat derives the same.
 
     It need not be secret, as only a signed token carries it.
     """

@@ -76,7 +76,7 @@ def logout_all() -> None:
 @protected.get("/sessions")
 @call(answers=schemas.SessionsSchema)
 def list_sessions() -> Fields:
-    """The account's sessions, one for each device login."""
+    """List the account's sessions, one for each device login."""
     return {"sessions": sessions.list_sessions(g.caller)}
 
 
@@ -90,12 +90,12 @@ def end_session(session_id: str) -> None:
 @public.get("/jwks.json")
 @call(answers=schemas.JwksSchema)
 def jwks() -> Fields:
-    """The public keys that verify access tokens."""
+    """Return the public keys that verify access tokens."""
     return {"keys": tokens.public_jwks()}
 
 
 def lifetimes() -> sessions.Lifetimes:
-    """The lifetimes that this instance was configured with."""
+    """Return the lifetimes that this instance was configured with."""
     configured: sessions.Lifetimes = current_app.extensions["lifetimes"]
     return configured
 

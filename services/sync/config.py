@@ -10,7 +10,7 @@ CONFLICTS = ("merge", "reject")
 
 
 def load(env: Env) -> dict[str, Any]:
-    """Read them."""
+    """Load and validate this service's settings."""
     return {
         "MAX_PUSH_BYTES": env.int(
             "MAX_PUSH_BYTES", 64 * 2**20, validate=validate.Range(min=MAX_BODY_BYTES)

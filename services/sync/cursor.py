@@ -30,7 +30,7 @@ class Cursor:
 
 
 def write(cursor: Cursor, pull: PullRequest, limit: int) -> str:
-    """The text that brings this cursor back."""
+    """Return the text that brings this cursor back."""
     scope = cursor.scope
     place = (cursor.timestamp, scope.mode, scope.dead_after, cursor.table, cursor.id)
     fields = (*place, _seal(pull, limit))
@@ -38,7 +38,7 @@ def write(cursor: Cursor, pull: PullRequest, limit: int) -> str:
 
 
 def read(text: object, pull: PullRequest, limit: int) -> Cursor:
-    """The cursor of `text`. Raises `InvalidCursor`."""
+    """Return the cursor of `text`. Raises `InvalidCursor`."""
     try:
         timestamp, mode, dead, table, id_, seal = orjson.loads(
             b64decode(str(text), b"-_", validate=True)
@@ -59,7 +59,7 @@ def read(text: object, pull: PullRequest, limit: int) -> Cursor:
 
 
 def _seal(pull: PullRequest, limit: int) -> str:
-    """What stands for the user and the parameters. Who forges it reads their own rows, askew."""
+    """Return what stands for the user and the parameters. Who forges it reads their own rows, askew."""
     migration = pull.migration and (
         sorted(pull.migration.tables),
         sorted((table, sorted(names)) for table, names in pull.migration.columns.items()),

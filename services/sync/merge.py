@@ -66,7 +66,7 @@ RULES: dict[tuple[Known, Operation], Action] = {
 
 
 def known(tick: int | None, *, is_deleted: bool, last_pulled_at: int) -> Known:
-    """What the server has, for a row last changed at `tick` (None: there is no row)."""
+    """Return what the server has, for a row last changed at `tick` (None: there is no row)."""
     if tick is None:
         return Known.NOTHING
     seen = tick <= last_pulled_at
@@ -76,7 +76,7 @@ def known(tick: int | None, *, is_deleted: bool, last_pulled_at: int) -> Known:
 
 
 def is_conflict(has: Known, operation: Operation) -> bool:
-    """Whether the strict rule would refuse: the device changed what it had not seen."""
+    """Return whether the strict rule would refuse: the device changed what it had not seen."""
     if has is Known.UNSEEN_TOMBSTONE:
         # Deleting what is already deleted contradicts nobody.
         return operation != "deleted"
@@ -84,7 +84,7 @@ def is_conflict(has: Known, operation: Operation) -> bool:
 
 
 def is_repeat(row: Row, session_id: str, last_pulled_at: int) -> bool:
-    """Whether a `created` record that meets the live, unseen `row` repeats a push already applied.
+    """Return whether a `created` record that meets the live, unseen `row` repeats a push already applied.
 
     So it is when the session made the row after its last pull. A row that was there at the last pull
     has reached the device since: that record is an edit like any other.
@@ -93,7 +93,7 @@ def is_repeat(row: Row, session_id: str, last_pulled_at: int) -> bool:
 
 
 def repeat_action(row: Row) -> Action:
-    """What a repeat does to `row`: it may add edits while nothing else has touched the row.
+    """Return what a repeat does to `row`: it may add edits while nothing else has touched the row.
 
     What earlier repeats wrote does not count, since their answers may have been lost as well. An edit
     that came as `updated` does: the device has had its answer, and this repeat is a late one.
@@ -103,7 +103,7 @@ def repeat_action(row: Row) -> Action:
 
 
 def changed_values(changed: object, values: dict[str, Any]) -> dict[str, Any]:
-    """Those of the `values` of a record whose columns its `_changed` names ("name,updated_at").
+    """Return those of the `values` of a record whose columns its `_changed` names ("name,updated_at").
 
     A record without `_changed` says nothing about its columns: all of them may have changed.
     """

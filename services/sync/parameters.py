@@ -39,7 +39,7 @@ class Tick(fields.Field[int]):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
         number = 0 if value in NOTHING_YET else whole_number(value)
         if number is None or number < 0:
-            raise ValidationError("Not a non-negative integer.")
+            raise ValidationError("Must be an integer of at least 0.")
         return min(number, LATEST)
 
 
@@ -84,7 +84,7 @@ class MigrationSchema(Schema):
     def check_names(self, given: Any, **_: Any) -> Any:
         """Refuse another kind of object, which would be read as nothing."""
         if isinstance(given, dict) and given.keys() - {"from"} and not given.keys() & MIGRATED:
-            raise ValidationError("Neither tables nor columns.")
+            raise ValidationError("Must name `tables` or `columns`.")
         return given
 
     @post_load
@@ -187,7 +187,7 @@ class PullParameters(Parameters):
     def check_cursor(self, data: dict[str, Any], **_: Any) -> None:
         """Refuse a cursor whose page has no size."""
         if "cursor" in data and data.get("limit") is None:
-            raise ValidationError("A cursor goes with the limit of its pull.", "limit")
+            raise ValidationError("`cursor` requires the `limit` of the first page.", "limit")
 
     def read(self) -> Any:
         """Return the parameters of this pull. Raises `InvalidParameter`, and as `read_json` does."""

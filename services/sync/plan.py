@@ -11,7 +11,7 @@ from typing import Any
 from services.sync import merge
 from services.sync.merge import Action, Known, Operation, Row
 from services.sync.repair import repair_record
-from services.sync.schemas import MOST_NAMES, OPERATIONS, SAFE_ID
+from services.sync.schemas import MAX_NAMES, OPERATIONS, SAFE_ID
 from shared.models.columns import Column
 from shared.models.tables import SyncedTable
 from shared.web.errors import readable
@@ -60,13 +60,13 @@ class Decisions:
         """Take over what is told of other entries of the table, but not their rows."""
         self.conflicts += other.conflicts
         self.repaired += other.repaired
-        self.ignored |= dict(islice(other.ignored.items(), MOST_NAMES - len(self.ignored)))
+        self.ignored |= dict(islice(other.ignored.items(), MAX_NAMES - len(self.ignored)))
         self.with_unknown_columns += other.with_unknown_columns
         self.differs = self.differs or other.differs
 
 
 @dataclass(frozen=True)
-class Pushed:
+class PushResult:
     """What became of a push: `timestamp` is its tick, or the clock when nothing had to change."""
 
     timestamp: int
@@ -78,7 +78,7 @@ class Pushed:
     with_unknown_columns: int
 
     def to_wire(self) -> dict[str, Any]:
-        """The answer of docs/api.md, "Push"."""
+        """Return the answer of docs/api.md, "Push"."""
         return {
             "timestamp": self.timestamp,
             "upToDate": self.up_to_date,
@@ -201,8 +201,8 @@ def _note_unknown_columns(table: SyncedTable, record: dict[str, Any], made: Deci
         return
     made.with_unknown_columns += 1
     # In the record's order: of many names the first are kept, the same each time.
-    for name in record if len(made.ignored) < MOST_NAMES else ():
-        if name in unknown and len(made.ignored) < MOST_NAMES:
+    for name in record if len(made.ignored) < MAX_NAMES else ():
+        if name in unknown and len(made.ignored) < MAX_NAMES:
             made.ignored[readable(name)] = None
 
 

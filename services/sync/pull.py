@@ -44,7 +44,7 @@ NO_ROWS = orjson.dumps({bucket: [] for bucket in BUCKETS})
 
 
 def pull_changes(pull: PullRequest) -> Iterator[bytes]:
-    """The answer of docs/api.md, "Pull", piece by piece, as JSON.
+    """Return the answer of docs/api.md, "Pull", piece by piece, as JSON.
 
     Clock and rows are of one snapshot, which is held until the last piece was taken; nothing is
     read before the first one is asked for.
@@ -69,7 +69,7 @@ def _pieces(pull: PullRequest) -> Iterator[bytes]:
 
 
 def pull_page(pull: PullRequest, limit: int, cursor: Cursor | None) -> Iterator[bytes]:
-    """At most `limit` rows of that answer, and a `cursor` while there are more, piece by piece.
+    """Return at most `limit` rows of that answer, and a `cursor` while there are more, piece by piece.
 
     All pages have the timestamp of the first. A row that changes between two pages comes in its
     newer state on a later one, or with the next pull; one that comes into being comes with the
@@ -204,7 +204,7 @@ def _encode(
     streamed: int = CREATED,
     cursor: str | None = None,
 ) -> Iterator[bytes]:
-    """The JSON of an answer with these rows, which come in the order of the tables."""
+    """Return the JSON of an answer with these rows, which come in the order of the tables."""
     before = b'{"changes":{'
     tables = synced_tables()
     for at, some in by_part(groups, range(len(tables))):
@@ -221,7 +221,7 @@ def _encode(
 
 
 def _encode_table(groups: Iterable[Group], streamed: int) -> Iterator[bytes]:
-    """The JSON of one table's rows; those of another bucket than `streamed` wait for its end."""
+    """Return the JSON of one table's rows; those of another bucket than `streamed` wait for its end."""
     others = [bucket for bucket in range(len(BUCKETS)) if bucket != streamed]
     with ExitStack() as stack:
         waiting = {n: stack.enter_context(SpooledTemporaryFile(SPOOL_BYTES)) for n in others}

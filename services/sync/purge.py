@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from services.sync import clock
 from shared.database import errors
 from shared.database.base import db
-from shared.database.bulk import affected
+from shared.database.bulk import execute_count
 from shared.database.transaction import transaction
 from shared.models import LoginFailures, Revocation, Session, User
 from shared.models.tables import SyncedTable, synced_tables
@@ -77,14 +77,14 @@ def _purge_user(
     db.session.execute(
         update(User).where(User.id == user_id, User.purged_until < until).values(purged_until=until)
     )
-    return affected(delete(table.sql).where(table.of(user_id), condition))
+    return execute_count(delete(table.sql).where(table.of(user_id), condition))
 
 
 def _purge_rows(key: InstrumentedAttribute[str], condition: ColumnElement[bool]) -> int:
     total = 0
     while found := _find(select(key).where(condition)):
         keys = [value for (value,) in found]
-        total += transaction(affected)(delete(key.class_).where(key.in_(keys)))
+        total += transaction(execute_count)(delete(key.class_).where(key.in_(keys)))
     return total
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from services.sync import clock, rows
 from services.sync.merge import Operation
-from services.sync.plan import Decisions, Push, Pushed, decide, entries_of
+from services.sync.plan import Decisions, Push, PushResult, decide, entries_of
 from services.sync.relations import Touched, settle
 from services.sync.rows import Stamp
 from services.sync.schemas import Changes
@@ -30,7 +30,7 @@ def push_changes(
     changes: Changes,
     last_pulled_at: int,
     conflicts: Literal["merge", "reject"],
-) -> Pushed:
+) -> PushResult:
     """Apply `changes`, whose shape has been checked, and report what became of them.
 
     `last_pulled_at` is in milliseconds, 0 when the device has seen nothing. Values that cannot be
@@ -42,7 +42,7 @@ def push_changes(
     return pushed
 
 
-def _count(changes: Changes, pushed: Pushed) -> None:
+def _count(changes: Changes, pushed: PushResult) -> None:
     """Tell the metrics, once the push is committed."""
     for change in changes.values():
         for operation, entries in change.items():
@@ -55,7 +55,7 @@ def _count(changes: Changes, pushed: Pushed) -> None:
 @transaction
 def _push(
     user_id: str, session_id: str, changes: Changes, last_pulled_at: int, reject: bool
-) -> Pushed:
+) -> PushResult:
     present, tick = clock.take_tick(user_id)
     push = Push(user_id, session_id, last_pulled_at, tick)
     stamp = {
@@ -75,7 +75,7 @@ def _push(
     strays = settle(user_id, push.tick, touched, stamp)
     if not touched.has_written:
         clock.set_to(user_id, present)
-    return Pushed(
+    return PushResult(
         timestamp=push.tick if touched.has_written else present,
         up_to_date=present == last_pulled_at
         and not strays

@@ -8,7 +8,7 @@ from math import isfinite, trunc
 from typing import Any, Protocol
 
 #: JavaScript holds whole numbers exactly up to here.
-LARGEST = 2**53
+MAX_WHOLE = 2**53
 
 
 class Column(Protocol):
@@ -28,7 +28,7 @@ class Column(Protocol):
 def repair_record(
     record: Mapping[str, Any], columns: tuple[Any, ...]
 ) -> tuple[dict[str, Any], bool]:
-    """The values of the `columns` that the record has, each storable; and whether one had to change."""
+    """Return the values of the `columns` that the record has, storable, and whether one had to change."""
     values = {
         column.name: repair_value(record[column.name], column)
         for column in columns
@@ -38,7 +38,7 @@ def repair_record(
 
 
 def repair_value(value: Any, column: Column) -> Any:
-    """`value` when the column can hold it, else the nearest that it can."""
+    """Return `value` when the column can hold it, else the nearest that it can."""
     return column.empty if value is None else REPAIRS[column.kind](value, column)
 
 
@@ -68,7 +68,7 @@ def _number(value: Any, column: Column) -> Any:
         value = trunc(value) if column.whole else value
     elif type(value) is not int:
         return column.empty
-    return value if not column.whole or -LARGEST <= value <= LARGEST else column.empty
+    return value if not column.whole or -MAX_WHOLE <= value <= MAX_WHOLE else column.empty
 
 
 REPAIRS = {"string": _string, "boolean": _boolean, "number": _number}

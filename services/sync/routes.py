@@ -28,7 +28,7 @@ bp.before_request(require_access_token)
 @bp.post("/pull")
 @call(takes=PullParameters, answers=PulledSchema, errors=(cursor.InvalidCursor,))
 def pull(parameters: dict[str, Any]) -> Response:
-    """What changed since `last_pulled_at`, whole or by pages of `limit` rows."""
+    """Pull what changed since `last_pulled_at`, whole or by pages of `limit` rows."""
     request_ = PullRequest(
         g.caller,
         parameters["last_pulled_at"],

@@ -20,7 +20,7 @@ LATEST = 2**62
 OPERATIONS: tuple[Operation, ...] = ("created", "updated", "deleted")
 SAFE_ID = re.compile(RECORD_ID_PATTERN)
 #: So many names that the server does not know are told of a table.
-MOST_NAMES = 50
+MAX_NAMES = 50
 
 
 def lists(record: type[Schema]) -> dict[str, fields.Field[Any]]:

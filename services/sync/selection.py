@@ -154,7 +154,7 @@ def _wanted(c: Any, live: ColumnElement[bool], dead: ColumnElement[bool]) -> Col
 def _bucket(
     c: Any, fresh: ColumnElement[bool], dead: ColumnElement[bool]
 ) -> ColumnElement[int] | int:
-    """The bucket of a row, as SQL where it depends on the row."""
+    """Return the bucket of a row, as SQL where it depends on the row."""
     created, updated, deleted = (literal_column(str(n), Integer) for n in range(len(BUCKETS)))
     cases: list[Any] = [] if dead is NONE else [(c.is_deleted, deleted)]
     if fresh is ALL or fresh is NONE:
@@ -165,7 +165,7 @@ def _bucket(
 
 
 def _filled(table: SyncedTable, names: frozenset[str]) -> list[ColumnElement[bool]]:
-    """Conditions for the known columns of `names` to hold something: more than a new column does."""
+    """Return conditions for the known columns of `names` to hold something: more than a new column does."""
     return [_is_filled(table, column) for column in table.columns if column.name in names]
 
 

@@ -8,7 +8,7 @@ import orjson
 from shared import redis
 from shared.accounts import lockout
 from shared.accounts.passwords import hash_password
-from shared.accounts.users import LastAdmin, is_last_admin, touch, write_email
+from shared.accounts.users import LastAdmin, bump_version, flush_user, is_last_admin
 from shared.auth.revocations import Ended, announce, drop_clock
 from shared.auth.sessions import Caller, completed, end_sessions, find_caller
 from shared.database.base import db
@@ -113,7 +113,7 @@ def _confirm(caller: Caller, user: User, password: str) -> None:
 
 
 def _lock(caller: Caller, verified: str | None) -> User:
-    """The row, held until the transaction ends, while its password is still the `verified` one."""
+    """Return the row, held until the transaction ends, while its password is still the `verified` one."""
     user = db.session.get(User, caller.user_id, with_for_update=True, populate_existing=True)
     if user is None:
         raise Unauthorized
@@ -128,8 +128,8 @@ def _change(caller: Caller, verified: str | None, changes: dict[str, Any]) -> Us
     for column, value in changes.items():
         setattr(user, column, value)
     if db.session.is_modified(user):
-        touch(user)
-    write_email()
+        bump_version(user)
+    flush_user()
     return user
 
 
@@ -137,7 +137,7 @@ def _change(caller: Caller, verified: str | None, changes: dict[str, Any]) -> Us
 def _set_password(caller: Caller, verified: str, hashed: str) -> list[Ended]:
     user = _lock(caller, verified)
     user.password = hashed
-    touch(user)
+    bump_version(user)
     return end_sessions(caller.user_id, keep=caller.session_id)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import func, or_, select
 
 from shared import redis
 from shared.accounts.passwords import hash_password
-from shared.accounts.users import LastAdmin, add_user, is_last_admin, touch, write_email
+from shared.accounts.users import LastAdmin, add_user, bump_version, flush_user, is_last_admin
 from shared.auth.revocations import Ended, announce, drop_clock
 from shared.auth.sessions import end_sessions
 from shared.database.base import db
@@ -19,7 +19,7 @@ log = logging.getLogger("audit")
 
 
 def list_users(limit: int, offset: int, q: str) -> tuple[list[User], int]:
-    """Accounts in the order of their creation whose e-mail or name contains `q`, and their number."""
+    """Return accounts in the order of their creation whose e-mail or name contains `q`, and their number."""
     query = select(User)
     if q:
         wanted = q.lower()
@@ -36,7 +36,7 @@ def list_users(limit: int, offset: int, q: str) -> tuple[list[User], int]:
 
 
 def read_user(user_id: str) -> User:
-    """An account. Raises `NotFound`."""
+    """Return an account. Raises `NotFound`."""
     with db.session.begin():
         user = db.session.get(User, user_id)
     if user is None:
@@ -80,8 +80,8 @@ def _change(user_id: str, changes: dict[str, Any]) -> tuple[User, list[Ended]]:
     for column, value in changes.items():
         setattr(user, column, value)
     if db.session.is_modified(user):
-        touch(user)
-    write_email()
+        bump_version(user)
+    flush_user()
     return user, [] if user.is_active else end_sessions(user_id)
 
 
@@ -111,9 +111,9 @@ def _lock(user_id: str) -> User:
     return user
 
 
-def appoint(email: str) -> bool:
+def promote_to_admin(email: str) -> bool:
     """Make the account with this e-mail an active administrator; return whether there is one."""
-    user_id = _appoint(email)
+    user_id = _promote(email)
     if user_id is None:
         return False
     redis.drop(redis.profile_key(user_id))
@@ -122,10 +122,10 @@ def appoint(email: str) -> bool:
 
 
 @transaction
-def _appoint(email: str) -> str | None:
+def _promote(email: str) -> str | None:
     user = db.session.scalar(select(User).where(User.email == email).with_for_update())
     if user is None:
         return None
     user.role, user.is_active = "admin", True
-    touch(user)
+    bump_version(user)
     return user.id

@@ -6,7 +6,7 @@ import click
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
-from services.users.administration import appoint, create_user
+from services.users.administration import create_user, promote_to_admin
 from shared.web.schemas import Email
 
 
@@ -19,7 +19,7 @@ def create_admin(email: str) -> None:
         email = Email().deserialize(email)
     except ValidationError as error:
         raise click.BadParameter(str(error.messages[0])) from error
-    if appoint(email):
+    if promote_to_admin(email):
         click.echo(f"{email} is an administrator now.")
         return
     password = secrets.token_urlsafe(16)

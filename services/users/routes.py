@@ -27,7 +27,7 @@ admin.before_request(require_access_token)
 
 @admin.before_request
 def require_admin() -> None:
-    """Everybody else is told so."""
+    """Reject callers who are not administrators."""
     if completed(g.caller).role != "admin":
         raise Forbidden
 
@@ -35,7 +35,7 @@ def require_admin() -> None:
 @me.get("")
 @call(answers=UserSchema)
 def read_me() -> Response:
-    """One's own profile."""
+    """Return one's own profile."""
     return Response(accounts.read_profile(g.caller), mimetype="application/json")
 
 
@@ -67,7 +67,7 @@ def delete_me(body: Fields) -> None:
 @me.get("/export")
 @call(answers=schemas.ExportSchema)
 def export_me() -> Response:
-    """All that is stored about oneself, as a download."""
+    """Export all that is stored about oneself, as a download."""
     response = stream(export_account(g.caller))
     response.headers["Content-Disposition"] = 'attachment; filename="export.json"'
     return response
@@ -76,7 +76,7 @@ def export_me() -> Response:
 @admin.get("")
 @call(takes=schemas.ListParameters, answers=schemas.UsersSchema)
 def list_users(parameters: Fields) -> Fields:
-    """Accounts, by page and search."""
+    """List accounts, by page and search."""
     users, total = administration.list_users(**parameters)
     page = {"limit": parameters["limit"], "offset": parameters["offset"]}
     return {"users": users, "total": total, **page}
@@ -92,7 +92,7 @@ def create_user(body: Fields) -> User:
 @admin.get("/<id:user_id>")
 @call(answers=UserSchema, errors=(NotFound,))
 def read_user(user_id: str) -> User:
-    """An account."""
+    """Return an account."""
     return administration.read_user(user_id)
 
 

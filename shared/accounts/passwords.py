@@ -17,12 +17,12 @@ from shared.observability import metrics
 from shared.web.errors import Fault, Unavailable
 from shared.web.schemas import Length, Text, normalise
 
-SHORTEST, LONGEST = 8, 128
-#: A password of `LONGEST` characters has at most so many in the longest of Unicode's normal forms.
-LONGEST_SENT = 4 * LONGEST
+MIN_LENGTH, MAX_LENGTH = 8, 128
+#: A password of `MAX_LENGTH` characters has at most so many in the longest of Unicode's normal forms.
+MAX_SENT = 4 * MAX_LENGTH
 
 #: How long a password waits for its turn to be hashed.
-PATIENCE_S = 5
+HASH_QUEUE_TIMEOUT_S = 5
 
 #: Salt and digest that no password fits.
 DECOY = "$" + "A" * 22 + "$" + "A" * 43
@@ -30,7 +30,7 @@ DECOY = "$" + "A" * 22 + "$" + "A" * 43
 SAMPLE = 1000
 
 #: Those that attackers try first. What is too short is refused for that already.
-COMMON = frozenset(word for word in FREQUENCY_LISTS["passwords"] if len(word) >= SHORTEST)
+COMMON = frozenset(word for word in FREQUENCY_LISTS["passwords"] if len(word) >= MIN_LENGTH)
 
 
 class Hashing:
@@ -53,7 +53,7 @@ class Hashing:
         self.turns = BoundedSemaphore(config["HASHES_AT_ONCE"])
 
     def __enter__(self) -> PasswordHasher:
-        if not self.turns.acquire(timeout=PATIENCE_S):
+        if not self.turns.acquire(timeout=HASH_QUEUE_TIMEOUT_S):
             raise Unavailable("Too many logins at once. Try again shortly.")
         metrics.PASSWORDS.inc()
         return self.hasher
@@ -90,7 +90,7 @@ def init_app(app: Flask) -> None:
 
 
 def hash_password(password: str) -> str:
-    """The Argon2id hash of `password`, in its encoded form. Raises `Unavailable`."""
+    """Return the Argon2id hash of `password`, in its encoded form. Raises `Unavailable`."""
     with current_app.extensions["hashing"] as hasher:
         hashed: str = hasher.hash(password)
     return hashed
@@ -115,7 +115,7 @@ def verify_password(stored: str | None, password: str) -> bool:
 
 
 def is_outdated(stored: str) -> bool:
-    """Whether the parameters have been raised since this hash was made."""
+    """Return whether the parameters have been raised since this hash was made."""
     outdated: bool = current_app.extensions["hashing"].hasher.check_needs_rehash(stored)
     return outdated
 
@@ -124,7 +124,7 @@ class Password(Text):
     """A password as it is compared: in NFC, so that two keyboards can type the same one."""
 
     def __init__(self, *checks: Length, **kwargs: Any) -> None:
-        super().__init__(LONGEST, *checks, longest_sent=LONGEST_SENT, **kwargs)
+        super().__init__(MAX_LENGTH, *checks, max_sent=MAX_SENT, **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         return normalise(super()._deserialize(value, *args, **kwargs))
@@ -134,7 +134,7 @@ class NewPassword(Password):
     """A password that somebody may choose: long enough, and not one of the most common."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(Length(min=SHORTEST), **kwargs)
+        super().__init__(Length(min=MIN_LENGTH), **kwargs)
 
     def _validate(self, value: Any) -> None:
         super()._validate(value)

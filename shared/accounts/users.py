@@ -19,14 +19,14 @@ class EmailTaken(Problem):
 
 
 class LastAdmin(Problem):
-    """Without the last administrator nobody could appoint another."""
+    """Without the last administrator nobody could promote another."""
 
     status, code = 409, "last_admin"
-    detail = "This is the last administrator. Appoint another one first."
+    detail = "This is the last administrator. Make somebody else an administrator first."
 
 
 def is_last_admin(user: User) -> bool:
-    """Whether no other active administrator is left, within the caller's transaction.
+    """Return whether no other active administrator is left, within the caller's transaction.
 
     Holds all administrators until it ends, so that two of them cannot remove each other.
     """
@@ -41,7 +41,7 @@ def is_last_admin(user: User) -> bool:
 def add_user(
     email: str, hashed: str, name: str | None, *, role: str = "user", is_active: bool = True
 ) -> User:
-    """A new account with its sync clock set, within the caller's transaction. Raises `EmailTaken`."""
+    """Return a new account with its sync clock set, within the caller's transaction. Raises `EmailTaken`."""
     now = now_ms()
     user = User(
         id=str(uuid.uuid4()),
@@ -55,11 +55,11 @@ def add_user(
         last_modified_at=now,
     )
     db.session.add(user)
-    write_email()
+    flush_user()
     return user
 
 
-def write_email() -> None:
+def flush_user() -> None:
     """Write pending changes. Raises `EmailTaken`: looking before writing would be a race."""
     try:
         db.session.flush()
@@ -67,6 +67,6 @@ def write_email() -> None:
         raise EmailTaken from error
 
 
-def touch(user: User) -> None:
+def bump_version(user: User) -> None:
     """Note that a profile changed: `updated_at` names its version, so it never stands still."""
     user.updated_at = max(now_ms(), user.updated_at + 1)

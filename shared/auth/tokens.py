@@ -52,7 +52,7 @@ def jwk(key: Ed25519PublicKey) -> dict[str, str]:
 
 
 def read_public_keys(path: Path) -> dict[str, Ed25519PublicKey]:
-    """The Ed25519 keys of a PEM file that may hold several, by `kid`."""
+    """Return the Ed25519 keys of a PEM file that may hold several, by `kid`."""
     keys = {}
     for block in path.read_text().split(PEM_END)[:-1]:
         key = load_pem_public_key((block.lstrip() + PEM_END).encode())
@@ -225,5 +225,5 @@ def _decode_from_the_future(token: str) -> dict[str, Any]:
 
 
 def public_jwks() -> list[dict[str, str]]:
-    """Every key that verifies tokens now, as JWKs."""
+    """Return every key that verifies tokens now, as JWKs."""
     return [jwk(key) for key in current_app.extensions["public_keys"].current().by_kid.values()]

@@ -16,7 +16,7 @@ CHUNK = 1000
 
 
 def upsert(table: Table, columns: Iterable[str]) -> Any:
-    """An INSERT of whole rows that overwrites `columns` where the primary key is already there."""
+    """Return an INSERT of whole rows that overwrites `columns` where the primary key is already there."""
     return _upsert(db.engine.dialect.name, table, tuple(columns))
 
 
@@ -32,7 +32,7 @@ def _upsert(dialect: str, table: Table, columns: tuple[str, ...]) -> Any:
 
 
 def insert_or_update(table: Any, rows: list[dict[str, Any]], updates: list[tuple[str, Any]]) -> Any:
-    """An INSERT of `rows` that applies `updates`, in their order, where the primary key is there."""
+    """Return an INSERT of `rows` that applies `updates`, in their order, where the primary key is there."""
     if db.engine.dialect.name == "sqlite":
         keys = list(table.primary_key)
         insert = sqlite.insert(table).values(rows)
@@ -40,7 +40,7 @@ def insert_or_update(table: Any, rows: list[dict[str, Any]], updates: list[tuple
     return mysql.insert(table).values(rows).on_duplicate_key_update(updates)
 
 
-def affected(statement: Executable) -> int:
+def execute_count(statement: Executable) -> int:
     """Run a statement that writes, within the caller's transaction; return how many rows it hit."""
     result = db.session.execute(statement)
     assert isinstance(result, CursorResult)  # noqa: S101
@@ -48,6 +48,6 @@ def affected(statement: Executable) -> int:
 
 
 def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """`items` in pieces that fit one statement."""
+    """Return `items` in pieces that fit one statement."""
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]

@@ -57,12 +57,12 @@ KEEPALIVE = {
 
 
 def is_sqlite(url: URL) -> bool:
-    """Whether `url` names a file of SQLite."""
+    """Return whether `url` names a file of SQLite."""
     return url.get_backend_name() == "sqlite"
 
 
 def server_arguments(url: URL) -> dict[str, Any]:
-    """Arguments of PyMySQL's `connect` for whoever connects, with no limit to what statements take."""
+    """Return arguments of PyMySQL's `connect` for whoever connects, with no limit to what statements take."""
     return {
         "charset": "utf8mb4",
         # A value that does not fit is an error, never a silent cut.
@@ -74,7 +74,7 @@ def server_arguments(url: URL) -> dict[str, Any]:
 
 
 def engine_options(url: URL) -> dict[str, Any]:
-    """Options of `create_engine` for the services' engine."""
+    """Return options of `create_engine` for the services' engine."""
     options: dict[str, Any] = {"hide_parameters": True, "pool_timeout": POOL_S}
     if is_sqlite(url):
         return options | {"connect_args": {"timeout": SQLITE_S, "isolation_level": None}}
@@ -100,7 +100,7 @@ def engine_options(url: URL) -> dict[str, Any]:
 
 
 def job_options(url: URL) -> dict[str, Any]:
-    """Options of `create_engine` for migrations and the like, which take as long as they take."""
+    """Return options of `create_engine` for migrations and the like, which take as long as they take."""
     options = {"hide_parameters": True, "poolclass": NullPool}
     if is_sqlite(url):
         return options | {"connect_args": {"timeout": SQLITE_S, "isolation_level": None}}
@@ -108,7 +108,7 @@ def job_options(url: URL) -> dict[str, Any]:
 
 
 def look_up_options(url: URL) -> dict[str, Any]:
-    """Options of an engine for `look_up`: nothing is sent but the statement itself."""
+    """Return options of an engine for `look_up`: nothing is sent but the statement itself."""
     options = engine_options(url) | {
         "isolation_level": "AUTOCOMMIT",
         "skip_autocommit_rollback": True,
@@ -198,7 +198,7 @@ def keep_usable(engine: Engine, guard: Engine) -> None:
 
 
 def is_usable(connection: Any) -> bool:
-    """Whether the server of a connection of PyMySQL answers soon, and takes writes."""
+    """Return whether the server of a connection of PyMySQL answers soon, and takes writes."""
     patience, connection._read_timeout = connection._read_timeout, LOOK_UP_S
     try:
         with connection.cursor() as cursor:
@@ -211,7 +211,7 @@ def is_usable(connection: Any) -> bool:
 
 
 def takes_writes(asked: Sequence[object]) -> bool:
-    """Whether the answer to `ASK` is one of a server that takes writes."""
+    """Return whether the answer to `ASK` is one of a server that takes writes."""
     return all(str(value) in ("0", "OFF") for value in asked)
 
 

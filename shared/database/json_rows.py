@@ -131,7 +131,7 @@ def _sent_type(column: Column[Any], dialect: Dialect) -> str:
 
 @lru_cache(maxsize=1024)
 def _as_lists(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-    """The same rows, each as one value: the JSON of the list of its values, for MySQL and MariaDB."""
+    """Return the same rows, each as one value: the JSON of the list of its values, for MySQL and MariaDB."""
     pieces: list[Any] = []
     for column in query.selected_columns:
         pieces += [quoted("," if pieces else "["), json_value(column)]

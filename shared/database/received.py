@@ -33,7 +33,7 @@ def first_values(result: CursorResult[Any]) -> Iterator[list[bytes]]:
 
 
 def take_received(driver: Any) -> list[bytes]:
-    """The values of the whole rows of one short value that PyMySQL's buffer holds next.
+    """Return the values of the whole rows of one short value that PyMySQL's buffer holds next.
 
     What else comes (the end, an error, half a row, a long one) is left for PyMySQL to read.
     https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response_text_resultset_row.html

@@ -23,7 +23,7 @@ ATTEMPTS = 5
 def look_up(
     query: Select[*tuple[Any, ...]], values: dict[str, Any]
 ) -> Row[*tuple[Any, ...]] | None:
-    """The one row of a query, or None, in one round trip and in no transaction.
+    """Return the one row of a query, or None, in one round trip and in no transaction.
 
     What every request asks. A connection that was lost while it was idle is replaced, once.
     """
@@ -39,7 +39,7 @@ def look_up(
 
 
 def takes_writes() -> bool:
-    """Whether the database answers and takes writes. Raises `DBAPIError` when it does not answer."""
+    """Return whether the database answers and takes writes. Raises `DBAPIError` when it does not answer."""
     engine = db.engines["look_ups"]
     is_sqlite = engine.dialect.name == "sqlite"
     for is_last in (False, True):

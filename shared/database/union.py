@@ -152,7 +152,7 @@ def _lower(escape: re.Match[bytes]) -> bytes:
 
 
 def _tagged(number: int, part: Part) -> Select[Any]:
-    """The rows of a part as MySQL and MariaDB write them."""
+    """Return the rows of a part as MySQL and MariaDB write them."""
     columns = tuple(part.query.selected_columns)
     opening, closing = "[]" if part.as_list else "{}"
     pieces: list[Any] = []
@@ -175,7 +175,7 @@ def _tagged(number: int, part: Part) -> Select[Any]:
 
 
 def _values(part: Part) -> Select[Any]:
-    """The rows of a part for SQLite, each behind its kind."""
+    """Return the rows of a part for SQLite, each behind its kind."""
     kind = literal_column(str(part.kind)) if isinstance(part.kind, int) else part.kind
     return part.query.with_only_columns(kind, *part.query.selected_columns)
 

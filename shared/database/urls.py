@@ -75,20 +75,20 @@ def _parse(value: str) -> URL:
         raise ValidationError(f"Cannot be read. {FORM}") from error
     except ValueError as error:
         # What follows a colon is no number.
-        raise ValidationError(f"The port is no number. {ENCODE}") from error
+        raise ValidationError(f"The port must be a number. {ENCODE}") from error
     if url.port is not None and not 0 < url.port < 65536:
-        raise ValidationError("The port is no number from 1 to 65535.")
+        raise ValidationError("The port must be a number from 1 to 65535.")
     return url
 
 
 def _check_file(url: URL) -> None:
     if not url.database or url.database == ":memory:":
-        raise ValidationError("Names no file. Write sqlite:///PATH.")
+        raise ValidationError("Must name a file: sqlite:///PATH.")
     path = Path(url.database)
     if url.query:
-        raise ValidationError("SQLite takes no options here.")
+        raise ValidationError("SQLite URLs take no options. Leave them out.")
     if not path.parent.is_dir():
-        raise ValidationError("The directory of the file is not there.")
+        raise ValidationError("The directory of the file does not exist. Create it first.")
     # SQLite also writes files beside it.
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise ValidationError("The file, or its directory, cannot be written to.")
@@ -111,7 +111,9 @@ def _ask(url: URL) -> None:
     except DBAPIError as error:
         number = errors.number(error)
         if number == 1049:
-            raise ValidationError("The server has no such database.") from error
+            raise ValidationError(
+                "The database does not exist on the server. Create it first."
+            ) from error
         if number in (1044, 1045, 1698):
             raise ValidationError("The server refuses this user or password.") from error
     except (OSError, ValueError) as error:
@@ -142,12 +144,12 @@ def check_redis_url(value: str) -> None:
         raise ValidationError(f"The option {unknown[0]} is not known here. {REDIS_FORM}")
     is_tls = read.get("connection_class") is SSLConnection
     if not is_tls and any(name.startswith("ssl_") for name in names):
-        raise ValidationError("Options of TLS need rediss:// in the place of redis://.")
+        raise ValidationError("TLS options require rediss:// instead of redis://.")
     if "+cluster" in value and where[2] not in (None, "", "0"):
-        raise ValidationError("A cluster has the database 0 alone.")
+        raise ValidationError("A Redis Cluster has only database 0.")
     _check_files({name: str(read[name]) for name in names & read.keys()})
     if is_tls:
         try:
             SSLConnection(**{name: read[name] for name in names & read.keys() - {"db"}})
         except RedisError as error:
-            raise ValidationError("ssl_cert_reqs is none, optional or required.") from error
+            raise ValidationError("ssl_cert_reqs must be none, optional or required.") from error

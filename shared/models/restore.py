@@ -22,5 +22,5 @@ class Restore(Base):
 
     @classmethod
     def has_lost(cls, tick: Any) -> ColumnElement[bool]:
-        """The condition that `tick` lies in the interval."""
+        """Return the condition that `tick` lies in the interval."""
         return and_(cls.lost_after < tick, cls.lost_until >= tick)

@@ -48,11 +48,11 @@ class SyncedTable:
         return tuple(column for column in self.columns if column.is_enforced)
 
     def column(self, column: Column) -> SqlColumn[Value]:
-        """The SQL column of a declared one."""
+        """Return the SQL column of a declared one."""
         return self.sql.c[column.attribute]
 
     def value(self, column: Column) -> ColumnElement[Value]:
-        """The value of a declared column: of a required text, empty where a release did not know it."""
+        """Return the value of a declared column: of a required text, empty if a release did not know it."""
         sql = self.column(column)
         if column.optional or column.is_enforced or not isinstance(sql.type, Text):
             return sql
@@ -64,13 +64,13 @@ class SyncedTable:
         return (self.sql.c.id, *(self.value(c).label(_quoted(c.name)) for c in self.columns))
 
     def of(self, user_id: str | ColumnElement[str]) -> ColumnElement[bool]:
-        """The condition that every statement on a synced table begins with."""
+        """Return the condition that every statement on a synced table begins with."""
         return self.sql.c.user_id == user_id
 
 
 @cache
 def synced_tables() -> tuple[SyncedTable, ...]:
-    """Every declared table, in the order of declaration. Raises `DeclarationError`."""
+    """Return every declared table, in the order of declaration. Raises `DeclarationError`."""
     tables = tuple(
         SyncedTable(
             model.WIRE_NAME or str(model.__tablename__),
@@ -98,12 +98,12 @@ def synced_tables() -> tuple[SyncedTable, ...]:
 
 @cache
 def server_tables() -> tuple[Table, ...]:
-    """The server's own tables."""
+    """Return the server's own tables."""
     declared = {table.sql for table in synced_tables()}
     return tuple(table for table in Base.metadata.tables.values() if table not in declared)
 
 
 @cache
 def tables_by_name() -> dict[str, SyncedTable]:
-    """The declared tables by their names on the wire."""
+    """Return the declared tables by their names on the wire."""
     return {table.name: table for table in synced_tables()}

@@ -35,7 +35,7 @@ class RequestFields(logging.Filter):
 
 
 def json_formatter() -> logging.Formatter:
-    """One JSON object per event."""
+    """Return one JSON object per event."""
     return OrjsonFormatter(
         "%(levelname)s %(message)s",
         rename_fields={"levelname": "level", "message": "event"},
@@ -47,7 +47,7 @@ class TextFormatter(logging.Formatter):
     """The same for people: time, level, service, event and whatever else is said, in one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, with a traceback under it when there is one."""
+        """Return the line, with a traceback under it when there is one."""
         extra = {name: value for name, value in vars(record).items() if name not in PLAIN}
         service, request_id = extra.pop("service", "-"), extra.pop("request_id", None)
         said = " ".join(f"{name}={value}" for name, value in extra.items())
@@ -89,7 +89,7 @@ def init_app(app: Flask) -> None:
     def end(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.request_id
         # Whoever watches the process asks every few seconds.
-        is_probe = request.blueprint == "ops"
+        is_probe = request.blueprint == "health"
         log.log(
             logging.DEBUG if is_probe else logging.INFO,
             "request",

@@ -42,7 +42,7 @@ def trace(app: Flask, url: str) -> None:
 
 
 def trace_statements(engine: Engine, provider: Any) -> None:
-    """A span for each statement, without its values. (OpenTelemetry's own needs asyncio's packages.)"""
+    """Trace each statement, without its values. (OpenTelemetry's own needs asyncio's packages.)"""
     from opentelemetry.trace import SpanKind
 
     tracer = provider.get_tracer("shared.database")

@@ -27,7 +27,7 @@ View = TypeVar("View", bound=Callable[..., object])
 #: Bodies from this size on are worked on one at a time, since the objects in one take ten times it.
 LARGE_BYTES = 4 * 1024 * 1024
 #: How many of them wait for their turn, and for how long: whoever waits holds a thread.
-WAITING, PATIENCE_S = 2, 10
+MAX_WAITING, TURN_TIMEOUT_S = 2, 10
 #: Half the threads of a process (deploy/gunicorn.conf.py): one user never holds all of them.
 REQUESTS_PER_USER = 4
 
@@ -39,7 +39,7 @@ class Turns:
     """One at a time; a few wait for a bounded while, the others are told to come back."""
 
     def __init__(self) -> None:
-        self.places = threading.BoundedSemaphore(1 + WAITING)
+        self.places = threading.BoundedSemaphore(1 + MAX_WAITING)
         self.turn = threading.BoundedSemaphore(1)
 
     @contextmanager
@@ -48,7 +48,7 @@ class Turns:
         if not self.places.acquire(blocking=False):
             raise Unavailable(BUSY)
         try:
-            if not self.turn.acquire(timeout=PATIENCE_S):
+            if not self.turn.acquire(timeout=TURN_TIMEOUT_S):
                 raise Unavailable(BUSY)
             try:
                 yield
@@ -100,7 +100,7 @@ def hold_place_of(user_id: str) -> None:
 
 
 def read_body() -> bytes:
-    """The request body; a large one has its turn, until its answer is ready.
+    """Return the request body; a large one has its turn, until its answer is ready.
 
     Raises `Unavailable`; `TooLarge` and `NoHttp` for a faulty one in chunks.
     """
@@ -116,12 +116,12 @@ def read_body() -> bytes:
         if len(body) == request.max_content_length and request.environ["wsgi.input"].read(1):
             raise TooLarge
     except ParseException as error:
-        raise NoHttp("The chunks of the request body are malformed.") from error
+        raise NoHttp("The chunked request body is malformed.") from error
     return body
 
 
 def hold() -> ExitStack:
-    """What the request holds until its answer is ready."""
+    """Return what the request holds until its answer is ready."""
     held: ExitStack = request.environ[HELD]
     return held
 

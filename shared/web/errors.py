@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 
 #: At most so many faults are told of a request, each under a path of so many characters.
-MOST_FAULTS = 50
-LONGEST_PATH = 64
+MAX_FAULTS = 50
+MAX_PATH = 64
 
 
 class Fault(str):
@@ -33,13 +33,13 @@ class Fault(str):
     code: str
 
     def __new__(cls, message: str, code: str = "invalid") -> "Fault":
-        """The sentence, with its word."""
+        """Return the sentence, with its word."""
         fault = super().__new__(cls, message)
         fault.code = code
         return fault
 
     def format(self, *args: object, **kwargs: object) -> "Fault":
-        """The sentence filled in, with the same word."""
+        """Return the sentence filled in, with the same word."""
         return Fault(super().format(*args, **kwargs), self.code)
 
 
@@ -58,7 +58,7 @@ class Faults:
 
     def add(self, path: str, fault: str) -> None:
         """Note a fault of the field at `path`; a sentence that is no `Fault` has the word `invalid`."""
-        if self.kept == MOST_FAULTS:
+        if self.kept == MAX_FAULTS:
             self.omitted += 1
             return
         self.kept += 1
@@ -66,15 +66,15 @@ class Faults:
         self.by_path.setdefault(readable(path), []).append(fault)
 
     def members(self) -> dict[str, Any]:
-        """What an error's body says of them."""
+        """Return what an error's body says of them."""
         codes = {path: [f.code for f in faults] for path, faults in self.by_path.items()}
         omitted = {"errorsOmitted": self.omitted} if self.omitted else {}
         return {"errors": self.by_path, "errorCodes": codes, **omitted}
 
 
 def readable(path: str) -> str:
-    """`path` cut to a bounded length, with nothing in it that a strict JSON parser refuses."""
-    cut = path if len(path) <= LONGEST_PATH else f"{path[: LONGEST_PATH - 1]}…"
+    """Return `path` cut to a bounded length, with nothing in it that a strict JSON parser refuses."""
+    cut = path if len(path) <= MAX_PATH else f"{path[: MAX_PATH - 1]}…"
     return cut.encode(errors="replace").decode()
 
 
@@ -97,7 +97,7 @@ class NoHttp(Problem):
     """What came is no request."""
 
     status, code = 400, "invalid_request"
-    detail = "This is no request that HTTP allows."
+    detail = "The request is not valid HTTP."
 
 
 class InvalidJson(Problem):
@@ -136,14 +136,14 @@ class Forbidden(Problem):
     """The caller is known, and may not do this."""
 
     status, code = 403, "forbidden"
-    detail = "You may not do this."
+    detail = "You do not have permission to perform this action."
 
 
 class NotFound(Problem):
     """There is no such thing, or it is somebody else's."""
 
     status, code = 404, "not_found"
-    detail = "There is nothing here."
+    detail = "Resource not found."
 
 
 class InvalidRequest(Faulty):
@@ -179,7 +179,7 @@ class RateLimited(Problem):
 
 
 class Unavailable(Problem):
-    """Something we stand on does not answer; the client should come back."""
+    """A dependency is unavailable; the client should retry later."""
 
     status, code = 503, "unavailable"
     detail = "The service is not available right now. Try again shortly."
@@ -192,14 +192,14 @@ class Unavailable(Problem):
 #: What routing and body reading raise by themselves: code and detail.
 HTTP_ERRORS = {
     400: (NoHttp.code, NoHttp.detail),
-    404: (NotFound.code, "There is nothing at this path."),
-    405: ("method_not_allowed", "The call has no such method."),
+    404: (NotFound.code, "Resource not found."),
+    405: ("method_not_allowed", "Method not allowed."),
     413: (TooLarge.code, TooLarge.detail),
 }
 
 
 def body_of(problem: Problem, request_id: str | None) -> dict[str, Any]:
-    """The members that say `problem`."""
+    """Return the members that say `problem`."""
     return {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
@@ -223,7 +223,7 @@ def to_response(problem: Problem) -> Response:
 
 
 def flatten(errors: Any) -> Faults:
-    """What marshmallow's nested messages say, by field path."""
+    """Return what marshmallow's nested messages say, by field path."""
     faults = Faults()
     _flatten(errors, "", faults)
     return faults

@@ -48,7 +48,7 @@ class Gate:
 #: Of the process: with `make run` all three services share its threads.
 GATE = Gate(AT_ONCE)
 #: What waits for nothing.
-FREE = ("ops.healthz", "metrics")
+FREE = ("health.healthz", "metrics")
 
 
 def init_app(app: Flask) -> None:

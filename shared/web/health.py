@@ -12,7 +12,7 @@ from shared.web.calls import call
 from shared.web.errors import Unavailable
 from shared.web.schemas import Answer
 
-bp = Blueprint("ops", __name__)
+bp = Blueprint("health", __name__)
 
 
 class ReadOnly(Unavailable):
@@ -39,14 +39,14 @@ class ReadinessSchema(Answer):
 @bp.get("/healthz")
 @call(answers=LivenessSchema)
 def healthz() -> dict[str, Any]:
-    """The process lives."""
+    """Say that the process lives."""
     return {"status": "ok", "version": __version__}
 
 
 @bp.get("/readyz")
 @call(answers=ReadinessSchema)
 def readyz() -> dict[str, Any]:
-    """The database answers and takes writes, else 503. Redis is reported and never makes it a no."""
+    """Say whether the database answers and takes writes, else 503. Redis is reported and decides nothing."""
     if not takes_writes():
         raise ReadOnly
     try:
@@ -57,5 +57,5 @@ def readyz() -> dict[str, Any]:
 
 
 def init_app(app: Flask) -> None:
-    """Serve both."""
+    """Register the health endpoints."""
     app.register_blueprint(bp)

@@ -10,17 +10,17 @@ from shared.web.bounds import read_body
 from shared.web.errors import InvalidJson, TooLarge
 
 #: Twice as many as the records of the largest push. One takes up to a hundred times its two bytes.
-MOST_CONTAINERS = 2**20
+MAX_CONTAINERS = 2**20
 #: Eight bytes for each in the largest push, where an honest record has twenty. One takes up to eighty.
-MOST_VALUES = 2**23
+MAX_VALUES = 2**23
 #: More quotation marks than this are no text either; they are gone over one by one.
-MOST_QUOTES = 2**24
+MAX_QUOTES = 2**24
 #: To the end of the body when it is not closed: whatever is sent is gone over once.
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 def read_json(*, optional: bool = False) -> dict[str, Any]:
-    """The request body as an object, whatever its Content-Type; `{}` for an empty `optional` one.
+    """Return the request body as an object, whatever its Content-Type; `{}` for an empty `optional` one.
 
     Raises `InvalidJson`, `TooLarge` for a bomb, and as `read_body` does.
     """
@@ -40,19 +40,19 @@ def read_json(*, optional: bool = False) -> dict[str, Any]:
 
 
 def is_bomb(body: bytes) -> bool:
-    """Whether there is more in `body` than memory should be spent on: lists, objects, values.
+    """Return whether there is more in `body` than memory should be spent on: lists, objects, values.
 
     What stands in texts does not count, but is counted first, since that is quick.
     """
     return has_too_many(body) and (
-        body.count(b'"') > MOST_QUOTES or has_too_many(STRING.sub(b"", body))
+        body.count(b'"') > MAX_QUOTES or has_too_many(STRING.sub(b"", body))
     )
 
 
 def has_too_many(json_text: bytes) -> bool:
-    """Whether too many lists and objects open, or too many values end."""
+    """Return whether too many lists and objects open, or too many values end."""
     containers = json_text.count(b"[") + json_text.count(b"{")
-    return containers > MOST_CONTAINERS or json_text.count(b",") > MOST_VALUES
+    return containers > MAX_CONTAINERS or json_text.count(b",") > MAX_VALUES
 
 
 def _lenient(body: bytes) -> Any:

@@ -96,7 +96,7 @@ class Length(validate.Length):
 class Text(fields.String):
     """A string of at most `longest` characters that can be stored: half a surrogate pair is none.
 
-    One that is longer than `longest_sent` (by default the same) is refused before anything else is
+    One that is longer than `max_sent` (by default the same) is refused before anything else is
     done with it (docs/api.md, "Bounds").
     """
 
@@ -104,11 +104,11 @@ class Text(fields.String):
         self,
         longest: int,
         *checks: validate.Validator,
-        longest_sent: int | None = None,
+        max_sent: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(validate=[Length(max=longest), *checks], **kwargs)
-        self.check_sent = Length(max=longest_sent or longest)
+        self.check_sent = Length(max=max_sent or longest)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, *args, **kwargs)
@@ -166,13 +166,13 @@ class DeviceSession(Answer):
 
 @cache
 def camel(name: str) -> str:
-    """`last_pulled_at` as `lastPulledAt`."""
+    """Return `last_pulled_at` as `lastPulledAt`."""
     head, *rest = name.split("_")
     return head + "".join(word.title() for word in rest)
 
 
 def normalise(text: str) -> str:
-    """`text` in NFC: the same characters, however they were typed."""
+    """Return `text` in NFC: the same characters, however they were typed."""
     return unicodedata.normalize("NFC", text)
 
 

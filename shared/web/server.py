@@ -15,11 +15,11 @@ from gunicorn.workers.gthread import ThreadWorker
 from shared.web.errors import NoHttp, Problem, body_of
 
 #: A migration sync travels in the URL. gunicorn allows no more than 8,190 bytes, whatever its setting.
-LONGEST_REQUEST_LINE = 32 * 1024
-message.MAX_REQUEST_LINE = LONGEST_REQUEST_LINE
+MAX_REQUEST_LINE = 32 * 1024
+message.MAX_REQUEST_LINE = MAX_REQUEST_LINE
 
 #: Of a body that nobody reads gunicorn throws twice as much away before it gives the connection up.
-MOST_UNREAD = 32 * 1024
+MAX_UNREAD = 32 * 1024
 #: How much of a body that nobody reads is thrown away, and for how long: who is still sending does not
 #: hear the answer when the connection is cut. A bit more than the largest push.
 DRAIN_BYTES, DRAIN_S = 72 * 2**20, 10
@@ -30,9 +30,9 @@ LINGER_S = 1
 #: What else gunicorn refuses, by its exceptions.
 REFUSALS: dict[type[Exception], tuple[int, str]] = {
     errors.ForbiddenProxyRequest: (403, "A proxy is not allowed here."),
-    errors.LimitRequestLine: (414, "The address of the request is too long."),
+    errors.LimitRequestLine: (414, "The request URL is too long."),
     errors.ExpectationFailed: (417, "No expectation but 100-continue can be met."),
-    errors.LimitRequestHeaders: (431, "The headers of the request are too large."),
+    errors.LimitRequestHeaders: (431, "The request headers are too large."),
     errors.UnsupportedTransferCoding: (501, "This transfer coding is not supported."),
     errors.InvalidHTTPVersion: (505, "This version of HTTP is not supported."),
 }
@@ -69,7 +69,7 @@ class Worker(ThreadWorker):
         Else a gateway would send the next request by it, of whoever that is, and have to tell of 502.
         """
         is_last = req.should_close
-        req.should_close = lambda: is_last() or unread(req) > MOST_UNREAD
+        req.should_close = lambda: is_last() or unread(req) > MAX_UNREAD
         return super().handle_request(req, conn)
 
     def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: Exception) -> None:
@@ -89,13 +89,13 @@ class Worker(ThreadWorker):
 
 
 def unread(req: Any) -> int:
-    """How many bytes of a body are not read yet; 0 for one in chunks, whose length nobody knows."""
+    """Return how many bytes of a body are not read yet; 0 for one in chunks, whose length nobody knows."""
     left: int = getattr(req.body.reader, "length", 0)
     return left
 
 
 def answer(problem: Problem, request_id: str) -> bytes:
-    """The bytes that say `problem`, and that the connection ends."""
+    """Return the bytes that say `problem`, and that the connection ends."""
     body = orjson.dumps(body_of(problem, request_id))
     head = (
         f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"

@@ -41,7 +41,7 @@ def at_once(calls: list[Callable[[], TestResponse]]) -> Counter[int]:
 def patient(application: object) -> Iterator[Api]:
     """The API with room for many hashes and connections at once: only the limits limit."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "PATIENCE_S", 120)
+        patch.setattr(passwords, "HASH_QUEUE_TIMEOUT_S", 120)
         yield Api(embedded.create_app())
 
 
@@ -166,7 +166,7 @@ def test_an_attempt_that_had_to_wait_too_long_is_no_failure(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     email = api.register().email
-    monkeypatch.setattr(passwords, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(passwords, "HASH_QUEUE_TIMEOUT_S", 0.01)
     app = services.auth.create_app(HASHES_AT_ONCE=1)
     with app.extensions["hashing"]:
         for _ in range(12):

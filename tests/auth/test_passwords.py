@@ -79,14 +79,14 @@ def test_an_unknown_email_costs_what_any_known_one_costs(api: Api, monkeypatch: 
 
 def test_too_many_logins_at_once_wait_and_then_get_503(api: Api, monkeypatch: Any) -> None:
     email = api.register().email
-    monkeypatch.setattr(passwords, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(passwords, "HASH_QUEUE_TIMEOUT_S", 0.05)
     app = services.auth.create_app(HASHES_AT_ONCE=1)
     busy = Api(app)
     with app.extensions["hashing"]:
         refused = busy.post("/auth/login", {"email": email, "password": PASSWORD})
     assert_problem(refused, 503, "unavailable")
     assert int(refused.headers["Retry-After"]) > 0
-    monkeypatch.setattr(passwords, "PATIENCE_S", 30)
+    monkeypatch.setattr(passwords, "HASH_QUEUE_TIMEOUT_S", 30)
     with ThreadPoolExecutor(8) as pool:
         answers = list(
             pool.map(

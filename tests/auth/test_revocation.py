@@ -19,7 +19,7 @@ from shared.models import Restore, Revocation, Session
 from shared.now import now_ms
 from tests.api import PASSWORD, Api, Device, assert_problem, project
 from tests.clock import Clock
-from tests.conftest import Backend, appoint
+from tests.conftest import Backend, promote_to_admin
 from tests.servers import processes
 from tests.servers.leases import GUARDED, Instance, Leases, list_of
 
@@ -151,7 +151,7 @@ def test_every_end_of_a_session_is_in_the_list(
     leases: Leases, device: Device, ending: Ending, long_leases: None
 ) -> None:
     admin = device.api.register()
-    appoint(admin.email)
+    promote_to_admin(admin.email)
     listed(leases, device)
 
     class Three:
@@ -430,7 +430,7 @@ def test_what_a_pull_with_nothing_new_asks(
     with leases.users.statements() as statements:
         assert leases.users.get(device).status_code == 200
     assert len(statements) <= 1
-    appoint(device.email)
+    promote_to_admin(device.email)
     with leases.users.statements() as statements:
         found = leases.users.api.get(f"/users/{device.user_id}", token=device.token)
     assert found.status_code == 200

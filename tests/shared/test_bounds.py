@@ -97,7 +97,7 @@ LARGE = b'{"changes": {}}' + b" " * bounds.LARGE_BYTES
 def test_large_bodies_go_one_at_a_time_and_few_wait(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bounds, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(bounds, "TURN_TIMEOUT_S", 0.5)
     arrived, go = threading.Event(), threading.Event()
 
     def work() -> dict[str, Any]:

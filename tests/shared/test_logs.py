@@ -40,6 +40,8 @@ def test_a_slow_statement_is_logged_with_its_request_and_without_its_values(
     device: Device, lines: object
 ) -> None:
     api = Api(services.sync.create_app(SLOW_SQL_MS=0))
+    # Those with which it starts belong to no request.
+    lines()  # type: ignore[operator]
     api.get("/sync", token=device.token, headers={"X-Request-ID": "slow-one"})
     slow = [json.loads(line) for line in lines() if "slow_statement" in line]  # type: ignore[operator]
     assert slow
@@ -57,7 +59,7 @@ def test_statements_are_logged_on_request_and_for_people_when_told(
     finally:
         logging.getLogger("sqlalchemy.engine.Engine").setLevel(logging.WARNING)
     said = lines()  # type: ignore[operator]
-    assert any("SELECT users.last_modified_at" in line and "[read-me]" in line for line in said)
+    assert any("users.last_modified_at" in line and "[read-me]" in line for line in said)
     assert f"= '{device.user_id}'" not in "".join(said)
     # Not the last line: a streamed answer is still being read when its request is logged.
     [request] = [line for line in said if " sync request " in line]

@@ -42,8 +42,8 @@ MYSQL = f"mysql+pymysql://app:{SECRET}@127.0.0.1:1/app"
         (f"{MYSQL}?ssl_ca={__file__}", "TLS options is of no use"),
         # Odd characters.
         (f"mysql+pymysql://app:{SECRET}@x@host:3306/db", "@ is %40"),
-        (f"mysql+pymysql://app:{SECRET}@host:port/db", "port is no number"),
-        (f"mysql+pymysql://app:{SECRET}@host:99999/db", "port is no number"),
+        (f"mysql+pymysql://app:{SECRET}@host:port/db", "port must be a number"),
+        (f"mysql+pymysql://app:{SECRET}@host:99999/db", "port must be a number"),
         (f"{MYSQL}\n", "line break"),
         (f" {MYSQL}", "blank"),
         (f"mysql+pymysql://app:{SECRET}@host:3306", "Names no database"),
@@ -51,11 +51,11 @@ MYSQL = f"mysql+pymysql://app:{SECRET}@127.0.0.1:1/app"
         (f"mysql+pymysql://app:{SECRET}@host:3306/a/b", "odd characters"),
         (f"mysql+pymysql://app:{SECRET}@/db", "Names no host"),
         # Files.
-        ("sqlite://", "Names no file"),
-        ("sqlite:///:memory:", "Names no file"),
-        ("sqlite:////missing/directory/app.db", "directory of the file is not there"),
+        ("sqlite://", "Must name a file"),
+        ("sqlite:///:memory:", "Must name a file"),
+        ("sqlite:////missing/directory/app.db", "directory of the file does not exist"),
         (f"sqlite:///{ROOT}", "Names a directory"),
-        (f"sqlite:///{ROOT}/app.db?mode=ro", "takes no options"),
+        (f"sqlite:///{ROOT}/app.db?mode=ro", "take no options"),
     ],
 )
 def test_a_database_url_that_cannot_work_is_refused(url: str, said: str) -> None:
@@ -79,10 +79,10 @@ def test_a_database_url_that_cannot_work_is_refused(url: str, said: str) -> None
         (f"redis://:{SECRET}@host:6379/0/1", "database is no number"),
         (f"redis://:{SECRET}@host:6379/0?socket_timeout=30", "socket_timeout is not known"),
         (f"redis://:{SECRET}@host:6379/0?family=4", "family is not known"),
-        (f"redis://:{SECRET}@host:6379/0?ssl_ca_certs={__file__}", "need rediss://"),
+        (f"redis://:{SECRET}@host:6379/0?ssl_ca_certs={__file__}", "require rediss://"),
         (f"rediss://:{SECRET}@host:6379/0?ssl_ca_certs=/missing", "file of ssl_ca_certs"),
         (f"rediss://:{SECRET}@host:6379/0?ssl_cert_reqs=maybe", "none, optional or required"),
-        (f"redis+cluster://:{SECRET}@host:6379/3", "database 0 alone"),
+        (f"redis+cluster://:{SECRET}@host:6379/3", "only database 0"),
         (f"redis://:{SECRET}@host:6379/0\n", "line break"),
     ],
 )
@@ -133,7 +133,7 @@ def test_what_the_server_itself_refuses_is_refused_at_the_start(
     assert backend.database
     url = make_url(environ["DATABASE_URL"])
     for wrong, said in (
-        (url.set(database="nowhere"), "no such database|refuses this user"),
+        (url.set(database="nowhere"), "does not exist on the server|refuses this user"),
         (url.set(password="wrong"), "refuses this user or password"),
         (backend.database.url("migrate", "app"), None),
     ):

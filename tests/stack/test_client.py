@@ -138,8 +138,8 @@ def test_devices_converge_in_bad_weather(account: Account, seed: int) -> None:
         if kind < 0.2 or not projects:
             device.write(("create", "projects", f"p{serial}", {"name": f"P{serial}"}))
         elif kind < 0.5:
-            owner = chance.choice(projects)
-            device.write(("create", "tasks", f"t{serial}", task(serial, owner)))
+            parent = chance.choice(projects)
+            device.write(("create", "tasks", f"t{serial}", task(serial, parent)))
         elif kind < 0.7 and tasks:
             column = chance.choice(["title", "description"])
             id_ = chance.choice(tasks)

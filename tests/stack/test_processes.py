@@ -99,12 +99,12 @@ def test_a_first_sync_of_a_hundred_thousand_records_keeps_memory_flat(
 ) -> None:
     if isinstance(server, Stack) and server.more:
         pytest.skip("measured on one instance")
-    owners = [project() for _ in range(10)]
-    device.push(projects={"created": owners})
-    for owner in owners:
+    parents = [project() for _ in range(10)]
+    device.push(projects={"created": parents})
+    for parent in parents:
         # Short records: it is their number that must not show.
         records = [
-            {"id": new_id(), "title": "A task", "description": "x" * 50, "project_id": owner["id"]}
+            {"id": new_id(), "title": "A task", "description": "x" * 50, "project_id": parent["id"]}
             for _ in range(10_000)
         ]
         device.push(tasks={"created": records})

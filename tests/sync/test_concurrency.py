@@ -30,8 +30,8 @@ def test_a_reader_that_pulls_without_pause_misses_no_parallel_push(device: Devic
             before = reader.last_pulled_at
             assert reader.pull()["timestamp"] >= before
             # Of one snapshot: no task without the project that was pushed with it.
-            owners = {t["project_id"] for t in reader.rows["tasks"].values()}
-            assert owners <= reader.rows["projects"].keys()
+            parents = {t["project_id"] for t in reader.rows["tasks"].values()}
+            assert parents <= reader.rows["projects"].keys()
             pulls += 1
         reader.pull()
         return pulls

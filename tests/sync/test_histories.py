@@ -91,12 +91,12 @@ class Histories(RuleBasedStateMachine):
 
     @rule(number=which, seed=pick)
     def create_task(self, number: int, seed: int) -> None:
-        owner = self.any_of(number, "projects", seed)
-        if owner:
-            record = task(owner, id=self.new_id("t"))
+        parent = self.any_of(number, "projects", seed)
+        if parent:
+            record = task(parent, id=self.new_id("t"))
             self.devices[number].create("tasks", record)
             self.created["tasks"].add(record["id"])
-            if owner in self.doomed:
+            if parent in self.doomed:
                 self.doomed.add(record["id"])
 
     @rule(
@@ -124,11 +124,11 @@ class Histories(RuleBasedStateMachine):
 
     @rule(number=which, seed=pick, to=pick)
     def move_task(self, number: int, seed: int, to: int) -> None:
-        id_, owner = self.any_of(number, "tasks", seed), self.any_of(number, "projects", to)
-        if id_ and owner:
-            # Where it ends depends on the others' moves; its owner may be deleted there.
+        id_, parent = self.any_of(number, "tasks", seed), self.any_of(number, "projects", to)
+        if id_ and parent:
+            # Where it ends depends on the others' moves; its parent may be deleted there.
             self.doomed.add(id_)
-            self.devices[number].update("tasks", id_, {"project_id": owner})
+            self.devices[number].update("tasks", id_, {"project_id": parent})
 
     @rule(number=which, seed=pick, table=st.sampled_from(["projects", "tasks"]))
     def delete(self, number: int, seed: int, table: str) -> None:

@@ -270,16 +270,16 @@ def test_a_task_of_a_deleted_project_is_stored_deleted(pair: Any) -> None:
     assert server_rows(device)["tasks"] == {}
 
 
-@pytest.mark.parametrize("owner", ["never-seen", "", "no id!", None, 7, "x" * 129])
+@pytest.mark.parametrize("parent", ["never-seen", "", "no id!", None, 7, "x" * 129])
 def test_an_orphan_is_stored_deleted_and_the_device_learns_of_it(
-    device: Device, owner: object
+    device: Device, parent: object
 ) -> None:
     device.pull()
-    orphan = task("p") | {"project_id": owner}
+    orphan = task("p") | {"project_id": parent}
     assert device.push(tasks={"created": [orphan]})["upToDate"] is False
     pulled = device.pull()["changes"]
     assert pulled["tasks"]["deleted"] == [orphan["id"]]
-    assert pulled["projects"]["deleted"] == (["never-seen"] if owner == "never-seen" else [])
+    assert pulled["projects"]["deleted"] == (["never-seen"] if parent == "never-seen" else [])
     assert device.push(tasks={"created": [orphan]})["upToDate"] is False
     assert device.pull()["changes"]["tasks"]["deleted"] == [orphan["id"]]
     assert server_rows(device)["tasks"] == {}

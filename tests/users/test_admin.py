@@ -8,7 +8,7 @@ import pytest
 
 from deploy.local import embedded
 from tests.api import PASSWORD, Api, Device, assert_problem, new_email
-from tests.conftest import Backend, alembic, appoint
+from tests.conftest import Backend, alembic, promote_to_admin
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def lone_api(backend: Backend, application: object) -> Iterator[tuple[Api, str]]
 def test_the_last_administrator_stays(lone_api: tuple[Api, str]) -> None:
     api, url = lone_api
     email = new_email()
-    said = appoint(email, DATABASE_URL=url)
+    said = promote_to_admin(email, DATABASE_URL=url)
     last = api.login(email, said.split()[-1])
     path = f"/users/{last.user_id}"
     for change in ({"role": "user"}, {"isActive": False}, {"role": "user", "name": "x"}):
@@ -168,7 +168,7 @@ def test_the_last_administrator_stays(lone_api: tuple[Api, str]) -> None:
     pairs = [(last, other), (other, last)]
     for _ in range(8):
         for device in (last, other):
-            appoint(device.email, DATABASE_URL=url)
+            promote_to_admin(device.email, DATABASE_URL=url)
         with ThreadPoolExecutor(2) as pool:
             statuses = list(pool.map(lambda pair: demote(*pair), pairs))
         assert sorted(statuses) in ([200, 403], [200, 409])
@@ -180,6 +180,6 @@ def demote(by: Device, target: Device) -> int:
 
 
 def test_the_command_appoints_an_account_that_there_is(device: Device) -> None:
-    said = appoint(device.email.upper())
+    said = promote_to_admin(device.email.upper())
     assert "Password" not in said
     assert device.api.get("/users", token=device.token).status_code == 200

@@ -8,7 +8,7 @@ import pytest
 import services.users
 import shared.redis
 from tests.api import PASSWORD, Api, Device, new_email
-from tests.conftest import Backend, appoint, on_servers
+from tests.conftest import Backend, on_servers, promote_to_admin
 
 NAME = "Somebody's own name"
 
@@ -69,7 +69,7 @@ def test_a_deleted_account_leaves_neither_name_nor_email(
         gone = device.api.delete("/users/me", {"password": PASSWORD}, token=device.token)
     else:
         admin = device.api.register()
-        appoint(admin.email)
+        promote_to_admin(admin.email)
         gone = device.api.delete(f"/users/{device.user_id}", token=admin.token)
     assert gone.status_code == 204
     assert kept(redis, *emails, name, device.user_id) == []
@@ -77,7 +77,7 @@ def test_a_deleted_account_leaves_neither_name_nor_email(
 
 def test_every_change_by_others_drops_the_copy(device: Device, redis: Any) -> None:
     read(device)
-    appoint(device.email)
+    promote_to_admin(device.email)
     assert kept(redis, device.email) == []
     assert read(device)["role"] == "admin"
     other = device.api.register()
