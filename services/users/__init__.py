@@ -9,6 +9,7 @@ from services.users.cli import create_admin
 from shared import config
 from shared.accounts import passwords
 from shared.app import create_service
+from shared.auth.sessions import FIND_ACCOUNT
 from shared.models.tables import server_tables, synced_tables
 
 
@@ -18,5 +19,6 @@ def create_app(**overrides: Any) -> Flask:
     blueprints = [routes.me, routes.admin]
     app = create_service("users", config.load_passwords, blueprints, tables, overrides)
     passwords.init_app(app)
+    app.extensions["find_caller"] = FIND_ACCOUNT
     app.cli.add_command(create_admin)
     return app

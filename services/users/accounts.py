@@ -10,7 +10,7 @@ from shared.accounts import lockout
 from shared.accounts.passwords import hash_password
 from shared.accounts.users import LastAdmin, bump_version, flush_user, is_last_admin
 from shared.auth.revocations import Ended, announce, drop_clock
-from shared.auth.sessions import Caller, completed, end_sessions, find_caller
+from shared.auth.sessions import FIND_ACCOUNT, Caller, completed, end_sessions, find_caller
 from shared.database.base import db
 from shared.database.transaction import transaction
 from shared.models import User
@@ -35,12 +35,12 @@ def read_profile(caller: Caller) -> bytes:
 
     The copy in Redis begins with its version, and is used while that is the database's.
     """
-    caller = completed(caller)
+    caller = completed(caller, FIND_ACCOUNT)
     key, version = redis.profile_key(caller.user_id), f"{caller.profile_version} ".encode()
     copy = redis.get(key)
     if copy and copy.startswith(version):
         return copy.removeprefix(version)
-    profile = orjson.dumps(PROFILE.dump(_read(caller)))
+    profile = orjson.dumps(PROFILE.dump(caller.account))
     if redis.put(key, version + profile, PROFILE_SECONDS):
         # Whoever changed or deleted the account meanwhile dropped the copy before it was there.
         now = find_caller(caller.user_id, caller.session_id)

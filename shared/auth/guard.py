@@ -42,6 +42,7 @@ def require_access_token() -> None:
 def init_app(app: Flask) -> None:
     """Load the public keys, and tell flask-jwt-extended what a revoked token, a user and an error are."""
     manager = tokens.init_app(app)
+    app.extensions["find_caller"] = sessions.FIND_CALLER
 
     @manager.token_in_blocklist_loader
     def is_revoked(_header: Claims, claims: Claims) -> bool:
@@ -54,7 +55,8 @@ def init_app(app: Flask) -> None:
     def find_caller(_header: Claims, claims: Claims) -> Caller | None:
         answer = g.session_in_redis
         if answer is None:
-            return sessions.find_caller(claims["sub"], claims["sid"])
+            query = app.extensions["find_caller"]
+            return sessions.find_caller(claims["sub"], claims["sid"], query)
         return Caller(claims["sub"], claims["sid"], answer.clock)
 
     @manager.revoked_token_loader

@@ -1,8 +1,9 @@
 """Is a session alive, by the database; and ending sessions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import bindparam, case, exists, select, update
+from sqlalchemy import Select, bindparam, case, exists, select, update
 
 from shared.auth.revocations import Ended, record
 from shared.database.base import db
@@ -26,15 +27,16 @@ class Caller:
     #: vouched for the session: see `completed`.
     role: str | None = None
     profile_version: int | None = None
+    #: The account, found by the same statement where that was `FIND_ACCOUNT`.
+    account: Any = field(default=None, compare=False, repr=False)
 
 
+_CLOCK = case(
+    (~exists().where(Restore.has_lost(User.last_modified_at)), User.last_modified_at)
+).label("clock")
 #: Built once, since it runs with every request that Redis cannot vouch for.
 FIND_CALLER = (
-    select(
-        case((~exists().where(Restore.has_lost(User.last_modified_at)), User.last_modified_at)),
-        User.role,
-        User.updated_at,
-    )
+    select(_CLOCK, User.role, User.updated_at)
     .join(Session, Session.user_id == User.id)
     .where(
         User.id == bindparam("user_id"),
@@ -45,20 +47,27 @@ FIND_CALLER = (
     )
 )
 
+#: The same with all of the account, for a service whose answers need it.
+FIND_ACCOUNT = FIND_CALLER.with_only_columns(_CLOCK, *User.__table__.c, maintain_column_froms=True)
 
-def find_caller(user_id: str, session_id: str) -> Caller | None:
+
+def find_caller(
+    user_id: str, session_id: str, query: Select[*tuple[Any, ...]] = FIND_CALLER
+) -> Caller | None:
     """Return the caller behind a verified access token, or None when its session has ended."""
     values = {"user_id": user_id, "session_id": session_id, "now": now_ms()}
     # Apart from the request's session: the snapshot of what follows must not begin with this one.
-    row = look_up(FIND_CALLER, values)
-    return Caller(user_id, session_id, *row) if row else None
+    row = look_up(query, values)
+    if row is None:
+        return None
+    return Caller(user_id, session_id, row.clock, row.role, row.updated_at, row)
 
 
-def completed(caller: Caller) -> Caller:
+def completed(caller: Caller, query: Select[*tuple[Any, ...]] = FIND_CALLER) -> Caller:
     """Return `caller` with role and version of the profile. Raises `Unauthorized` when it has ended."""
     if caller.role is not None:
         return caller
-    found = find_caller(caller.user_id, caller.session_id)
+    found = find_caller(caller.user_id, caller.session_id, query)
     if found is None:
         raise Unauthorized
     return found
