@@ -33,21 +33,6 @@ def test_a_push_takes_a_constant_number_of_statements_and_one_more_per_chunk(
         device.pull()
 
 
-def test_a_push_of_one_record_takes_four_statements_besides_the_callers(
-    device: Device, backend: Backend
-) -> None:
-    p = project()
-    t = task(p["id"])
-    device.push(projects={"created": [p]})
-    device.pull()
-    for change in ({"created": [t]}, {"updated": [t | {"title": "new"}]}, {"deleted": [t["id"]]}):
-        with statements() as counted:
-            device.push(tasks=change)
-        # The clock, the row before, the row, and whether its parent lives; SQLite's clock takes three.
-        assert counted.total() <= 1 + (4 if backend.database else 6), counted
-        device.pull()
-
-
 def test_a_pull_takes_one_statement_besides_the_callers_however_long_it_is(
     device: Device, backend: Backend
 ) -> None:
@@ -60,15 +45,6 @@ def test_a_pull_takes_one_statement_besides_the_callers_however_long_it_is(
                 puller.pull()
             # SQLite, which is no round trip away, has one for the clock and for each table.
             assert counted["SELECT"] <= 1 + (1 if backend.database else 3), counted
-
-
-def test_a_pull_with_nothing_new_asks_for_no_row(device: Device) -> None:
-    device.push(projects={"created": [project()]})
-    device.pull()
-    with statements() as counted:
-        device.pull()
-    # The caller, and the clock with it.
-    assert counted.total() == 1
 
 
 def test_a_push_of_ten_thousand_records_arrives(device: Device) -> None:
