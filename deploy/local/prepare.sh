@@ -5,7 +5,9 @@ set -eu
 umask 077
 PATH=$PATH:/usr/sbin:/sbin
 native=.local/native
+set -a
 . .local/secrets.env
+set +a
 . $native/ports.env
 
 mkdir -p .local/log $native/database $native/redis $native/gateway/run
@@ -39,19 +41,15 @@ pidfile ./server.pid
 save ""
 appendonly no
 REDIS
-cat >$native/database/users.sql <<SQL
-CREATE DATABASE IF NOT EXISTS app;
-CREATE USER IF NOT EXISTS 'root'@'127.0.0.1', 'migrate'@'%', 'auth'@'%', 'users'@'%', 'sync'@'%', 'purge'@'%';
+{
+    MYSQL_DATABASE=app MYSQL_ROOT_PASSWORD='' deploy/mysql-users.sh
+    cat <<SQL
+CREATE USER IF NOT EXISTS 'root'@'127.0.0.1';
 ALTER USER 'root'@'127.0.0.1' IDENTIFIED BY '$ROOT_PASSWORD';
 ALTER USER 'root'@'localhost' IDENTIFIED BY '$ROOT_PASSWORD';
-ALTER USER 'migrate'@'%' IDENTIFIED BY '$MIGRATE_PASSWORD';
-ALTER USER 'auth'@'%' IDENTIFIED BY '$AUTH_PASSWORD';
-ALTER USER 'users'@'%' IDENTIFIED BY '$USERS_PASSWORD';
-ALTER USER 'sync'@'%' IDENTIFIED BY '$SYNC_PASSWORD';
-ALTER USER 'purge'@'%' IDENTIFIED BY '$PURGE_PASSWORD';
 GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;
-GRANT ALL ON app.* TO 'migrate'@'%' WITH GRANT OPTION;
 SQL
+} >$native/database/users.sql
 
 if [ ! -e $native/database/data ]; then
     echo "Making a database"
