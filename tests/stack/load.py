@@ -1,6 +1,7 @@
 """Requests without pause, and waiting for what must come true."""
 
 import http.client
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,10 +10,15 @@ from typing import Any
 
 from tests.api import Device, project, wire
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def load(device: Device) -> Iterator[list[int]]:
-    """Pull and push without pause from four threads; the statuses of all answers, 0 for none."""
+    """Pull and push without pause from four threads; the statuses of all answers, 0 for none.
+
+    What else than 200 was answered, and when, is logged: pytest shows it if the test fails.
+    """
     statuses: list[int] = []
     done = threading.Event()
 
@@ -26,9 +32,13 @@ def load(device: Device) -> Iterator[list[int]]:
                 lambda: own.api.get("/auth/sessions", token=own.token),
             ):
                 try:
-                    statuses.append(call().status_code)
-                except (OSError, http.client.HTTPException):
-                    statuses.append(0)
+                    answer = call()
+                    status, said = answer.status_code, answer.text
+                except (OSError, http.client.HTTPException) as error:
+                    status, said = 0, repr(error)
+                statuses.append(status)
+                if status != 200:
+                    log.warning("%s %s", status, said)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
