@@ -61,7 +61,7 @@ def rights() -> dict[str, dict[str, str]]:
 
 
 def grant(database_url: str) -> None:
-    """Grant them, on the database that the URL names. Raises `TablesDiffer`."""
+    """Grant these rights on the database that the URL names. Raises `TablesDiffer`."""
     url = make_url(database_url)
     engine = create_engine(url, **job_options(url))
     with engine.connect() as connection:

@@ -38,7 +38,7 @@ class Column:
 
     @property
     def type(self) -> str | None:
-        """WatermelonDB's type, or None where a kind is not known here."""
+        """Return WatermelonDB's type, or None where a kind is not known here."""
         return TYPES.get(self.kind)
 
 
@@ -55,7 +55,7 @@ class Table:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The class as text."""
+        """Return the class as text."""
         body = tuple(line for column in self.columns for line in column.lines)
         gap = ("",) if body and not self._is_spaced else ()
         return (*self.before, *gap, *body, *self.after)
@@ -75,7 +75,7 @@ class Module:
 
     @property
     def text(self) -> str:
-        """The module as text."""
+        """Return the module as text."""
         parts = [self.head.strip("\n"), *("\n".join(table.lines) for table in self.tables)]
         if self.tail:
             parts.append(self.tail.strip("\n"))

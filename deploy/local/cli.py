@@ -120,7 +120,7 @@ def restart(service: str) -> None:
 
 @cli.command()
 def logs() -> None:
-    """Follow what every part says."""
+    """Follow the logs of all parts."""
     running().logs()
 
 

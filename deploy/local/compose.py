@@ -76,5 +76,5 @@ class Compose:
         self.call("exec", container, "flask", "--app", f"services.{service}", *command)
 
     def logs(self) -> None:
-        """Show what the parts say, until Ctrl-C."""
+        """Follow the logs of all parts, until Ctrl-C."""
         self.call("logs", "--follow", "--tail", "20")

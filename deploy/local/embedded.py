@@ -1,16 +1,15 @@
 """All three services and the pages in one process on SQLite: what `make run` serves."""
 
 from collections.abc import Iterable
+from importlib import import_module
 from mimetypes import guess_type
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
-import services.auth
-import services.sync
-import services.users
 from deploy.api import site
+from deploy.local.machine import SERVICES
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -18,13 +17,7 @@ if TYPE_CHECKING:
 
 def create_app(**overrides: Any) -> "WSGIApplication":
     """Return one WSGI application that hands each path to the service that owns it, unchanged."""
-    auth = services.auth.create_app(**overrides)
-    owners = {
-        "auth": auth,
-        "users": services.users.create_app(**overrides),
-        "sync": services.sync.create_app(**overrides),
-    }
-
+    apps = {name: import_module(f"services.{name}").create_app(**overrides) for name in SERVICES}
     pages = site.pages() | site.playground()
 
     def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -38,8 +31,9 @@ def create_app(**overrides: Any) -> "WSGIApplication":
                 headers = {"Content-Security-Policy": site.POLICY, "Cache-Control": "no-store"}
                 page = Response(pages[name], headers=headers, mimetype=guess_type(name)[0])
                 return page(environ, start_response)
-        parts = environ["PATH_INFO"].split("/", 3)
-        owner = owners.get(parts[2], auth) if parts[:2] == ["", "v1"] and parts[2:] else auth
-        return owner(environ, start_response)
+        _, version, service, *_ = f"{environ['PATH_INFO']}///".split("/")
+        owner = service if version == "v1" and service in apps else "auth"
+        response: Iterable[bytes] = apps[owner](environ, start_response)
+        return response
 
     return application

@@ -46,6 +46,8 @@ LONG_ROWS = "--max-allowed-packet=1G"
 PROGRAMS = ("mariadbd", "mariadb-install-db", "redis-server", "nginx", "pgrep")
 #: A machine that does many other things boots a service this slowly.
 BOOT_S = 180
+#: Longer than any request takes that has arrived (proxy_read_timeout).
+DRAIN_S = 125
 
 
 class Native:
@@ -57,7 +59,7 @@ class Native:
 
     @property
     def ports(self) -> dict[str, str]:
-        """Where the parts listen, by name."""
+        """Return where the parts listen, by name."""
         return settings_file(self.directory / "ports.env")
 
     def ask(self, method: str, *arguments: Any) -> Any:
@@ -69,7 +71,7 @@ class Native:
 
     @property
     def processes(self) -> int:
-        """Processes of an instance of a service."""
+        """Return how many processes an instance of a service has."""
         settings = settings_file(ROOT / "deploy/development.env")
         return int(os.environ.get("WEB_CONCURRENCY", settings["WEB_CONCURRENCY"]))
 
@@ -167,9 +169,9 @@ class Native:
         ping = [*self.client("client"), "-e", "SELECT 1"]
         return not subprocess.run(ping, capture_output=True).returncode
 
-    def wait_for(self, part: str, answers: Callable[[], bool]) -> None:
+    def wait_for(self, part: str, answers: Callable[[], bool], seconds: float = 60) -> None:
         """Return when a part answers. Raises `Refused` with what it said."""
-        if not wait_until(answers, 60):
+        if not wait_until(answers, seconds):
             raise Refused(f"{part} does not start: {self.said(part)}")
 
     def said(self, part: str, since: int = 0) -> str:
@@ -263,10 +265,9 @@ class Native:
         Raises `Refused`, and changes nothing, when nginx rejects it.
         """
         ports: dict[str, list[str]] = {}
-        for name in self.instances():
-            if name not in without:
-                service, port = name.split("-")
-                ports.setdefault(service, []).append(port)
+        for name in set(self.instances()) - set(without):
+            service, port = name.split("-")
+            ports.setdefault(service, []).append(port)
         address = self.ports["ADDRESS"]
         own = {
             # HOST=:: is every address of the machine, as everywhere else; nginx takes IPv6 alone.
@@ -285,8 +286,8 @@ class Native:
         with suppress(xmlrpc.client.Fault):
             # One that does not run reads it when it is started again.
             self.ask("signalProcess", "gateway", "HUP")
-        # Old workers end when they have answered what they were asked.
-        wait_until(lambda: not old & children(master), 35)
+        # Old workers end when they have answered what they were asked, by the old instances alone.
+        wait_until(lambda: not old & children(master), DRAIN_S)
 
     def pause(self) -> None:
         """Stop the services, so that nobody writes."""
@@ -300,8 +301,7 @@ class Native:
             self.ask("startProcess", name, False)
         for name in self.instances():
             service, port = name.split("-")
-            if not wait_until(partial(is_ready, port), BOOT_S):
-                raise Refused(f"{service} does not start: {self.said(service)}")
+            self.wait_for(service, partial(is_ready, port), BOOT_S)
 
     def with_settings(self, user: str, *command: str, **environ: str) -> None:
         """Run a Python module with the settings of a database user."""
@@ -309,8 +309,8 @@ class Native:
 
     def migrate(self, database: str = "app") -> None:
         """Bring the tables and the rights of a database to the present version."""
-        self.with_settings("migrate", "alembic", "upgrade", "head", DATABASE_NAME=database)
-        self.with_settings("migrate", "deploy.grants", DATABASE_NAME=database)
+        for command in (("alembic", "upgrade", "head"), ("deploy.grants",)):
+            self.with_settings("migrate", *command, DATABASE_NAME=database)
 
     def flask(self, service: str, *command: str) -> None:
         """Run a command of a service."""
@@ -324,7 +324,7 @@ class Native:
         return [name, f"--defaults-file={self.directory / 'client.cnf'}", LONG_ROWS]
 
     def logs(self) -> None:
-        """Show what the parts say, until Ctrl-C."""
+        """Follow the logs of all parts, until Ctrl-C."""
         run("tail", "-n5", "-F", *map(str, (self.local / "log").glob("*.log")))
 
 
