@@ -38,7 +38,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 QUIET = {"LOG_LEVEL": "INFO", "LOG_TEXT": "false", "WEB_CONCURRENCY": "2"}
 
 
-class Floor(processes.Part):
+class Floor(processes.ManagedProcess):
     """bench/floor.py under gunicorn."""
 
     name = "floor"

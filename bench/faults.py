@@ -1,4 +1,4 @@
-"""What production does to a stack, one function each: from its start to the moment it is over."""
+"""Faults as production has them, one function each: from its start to the moment it is over."""
 
 import http.client
 import os

@@ -111,12 +111,12 @@ class Fleet:
 
     @property
     def answers(self) -> Counter[int]:
-        """How many answers of each status; 0 for none at all."""
+        """Return how many answers of each status; 0 for none at all."""
         return sum((member.answers for member in self.members), Counter())
 
     @property
     def longest_outage(self) -> float:
-        """Seconds that the unluckiest device had to do without."""
+        """Return the longest time in seconds that a device got no answer."""
         return max(member.longest_outage for member in self.members)
 
     def during(self, since: float, until: float) -> tuple[int, float, float]:

@@ -1,1 +1,1 @@
-"""What runs the services, on a developer's machine and elsewhere."""
+"""Tools that run the services, on a developer's machine and elsewhere."""

@@ -8,5 +8,5 @@ compile() {
 }
 
 compile "$@" -o requirements.txt
-compile "$@" --extra reports --extra native -c requirements.txt -o requirements-stack.txt
-compile "$@" --extra reports --extra native --group dev -c requirements-stack.txt -o requirements-dev.txt
+compile "$@" --extra tracing --extra native -c requirements.txt -o requirements-stack.txt
+compile "$@" --extra tracing --extra native --group dev -c requirements-stack.txt -o requirements-dev.txt

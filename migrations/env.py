@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: `DATABASE_URL`, without the services' limits of time."""
+"""Alembic's access to the database: `DATABASE_URL`, without the services' limits of time."""
 
 import os
 import sys

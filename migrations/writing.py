@@ -1,4 +1,4 @@
-"""What new migrations are written with, and what they may not take away without a word."""
+"""Rules for new migrations: how they are written, and what they may only remove on request."""
 
 from typing import Any, Literal
 

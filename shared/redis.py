@@ -41,7 +41,7 @@ class Cache:
 
     @cached_property
     def redis(self) -> Any:
-        """The client. That of a cluster asks a node for the others, and so can fail."""
+        """Return the client. That of a cluster asks a node for the others, and so can fail."""
         scheme, is_cluster, rest = self.url.partition("+cluster")
         client: Any = RedisCluster if is_cluster else Redis
         return client.from_url(

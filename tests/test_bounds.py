@@ -28,7 +28,7 @@ GOOD = {
     "newPassword": "another " + PASSWORD,
 }
 MAX_BODY_BYTES = 64 * 1024
-#: Marks of several combining classes, in no order: what normalising sorts the longest.
+#: Marks of several combining classes, in no order: what normalizing sorts the longest.
 MARKS = "\u0301\u0323\u0345\u0334"
 FILLERS = ["x", " ", "\u0301", MARKS, "🍉", "\ud800", "İ"]
 FIELDS = [
@@ -40,8 +40,8 @@ FIELDS = [
 
 
 @pytest.fixture
-def normalised(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The lengths of all texts that were normalised."""
+def normalized(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The lengths of all texts that were normalized."""
     lengths: list[int] = []
     normalize = unicodedata.normalize
 
@@ -82,7 +82,7 @@ def call_with(device: Device, call: tuple[str, str], body: Any) -> TestResponse:
 def test_a_field_of_ten_times_its_limit_is_refused_before_any_work(
     admin: Device,
     database: Flask,
-    normalised: list[int],
+    normalized: list[int],
     call: tuple[str, str],
     field: fields.Field,
 ) -> None:
@@ -91,7 +91,7 @@ def test_a_field_of_ten_times_its_limit_is_refused_before_any_work(
     known = {f.data_key for f in CALLS[call]().fields.values()}
     good = {k: v for k, v in GOOD.items() if k in known}
     before = passwords_hashed(), attempts_counted(database)
-    normalised.clear()
+    normalized.clear()
     for filler, length in product(FILLERS, (limit + 1, 10 * limit)):
         value = ("e" + filler * length)[:length]
         body = json.dumps(good | {key: value}).encode()
@@ -106,7 +106,7 @@ def test_a_field_of_ten_times_its_limit_is_refused_before_any_work(
         if isinstance(field, Text):
             assert problem["errorCodes"] == {key: ["too_long"]}
     assert (passwords_hashed(), attempts_counted(database)) == before
-    assert max(normalised, default=0) <= 512
+    assert max(normalized, default=0) <= 512
 
 
 def test_every_text_of_a_body_has_a_bound() -> None:

@@ -1,4 +1,4 @@
-"""What a schema changes in the module of declarations.
+"""The changes of a schema to the module of declarations.
 
 What stands there and still means the same column is not touched, so that whatever was written by hand
 stays: a relation that cascades, a length, a whole number, a comment, the name of a class.
@@ -19,7 +19,7 @@ TOUCHED = ("created_at", "updated_at")
 
 @dataclass
 class Difference:
-    """What a schema changes in a module, by names on the wire."""
+    """The changes of a schema to a module, by names on the wire."""
 
     tables: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)

@@ -23,7 +23,7 @@ KEPT = Path("client/schema.json")
 
 
 class Refused(Exception):
-    """What cannot be adopted or printed, in one sentence."""
+    """A refusal to adopt or print a schema, in one sentence."""
 
 
 class Column(TypedDict):
@@ -53,7 +53,7 @@ class Relation(TypedDict):
 
 
 class Migration(TypedDict):
-    """What brings a device to a version; `remarks` is what WatermelonDB has no step for."""
+    """The steps that bring a device to a version; `remarks` is what WatermelonDB has no step for."""
 
     toVersion: int
     steps: list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""Which version the app's schema has, and the steps that bring devices from one to the next.
+"""The version of the app's schema, and the steps that bring devices from one to the next.
 
 What was printed last, or adopted, stands in client/schema.json (deploy/adopt/schema.py has its form). A
 device must neither be refused at its start by WatermelonDB nor have its database reset.

@@ -29,7 +29,7 @@ class InvalidCredentials(Unauthorized):
 
 @dataclass(frozen=True)
 class Lifetimes:
-    """How long an access token lives, a refresh token that is not used, the answer to its predecessor,
+    """Lifetimes of an access token, of an unused refresh token, the answer to its predecessor,
     and a session at most."""
 
     access_ms: int

@@ -1,4 +1,4 @@
-"""What is done from the command line, by a schedule."""
+"""The command line of the sync service: the scheduled purge."""
 
 import click
 from flask import current_app

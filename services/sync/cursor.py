@@ -1,4 +1,4 @@
-"""Where the next page of a pull begins (docs/api.md, "Pull")."""
+"""Cursors: where the next page of a pull begins (docs/api.md, "Pull")."""
 
 import hashlib
 from base64 import b64decode, urlsafe_b64encode

@@ -1,4 +1,4 @@
-"""What a push does to one record: the table of docs/api.md, "Push", as code. Pure rules, no I/O."""
+"""Merge rules for one record of a push: the table of docs/api.md, "Push", as code. Pure rules, no I/O."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -25,7 +25,7 @@ class Row:
 
 
 class Known(Enum):
-    """What the server has; "seen" by the pushing device, that is, tick <= last_pulled_at."""
+    """The server's state of a record; "seen" by the pushing device, that is, tick <= last_pulled_at."""
 
     NOTHING = "nothing"
     SEEN = "a live row, seen"
@@ -35,7 +35,7 @@ class Known(Enum):
 
 
 class Action(Enum):
-    """What happens to the row."""
+    """The action on the row."""
 
     INSERT = "insert"
     UPDATE = "write the columns that the record has"
@@ -117,7 +117,7 @@ def changed_values(changed: object, values: dict[str, Any]) -> dict[str, Any]:
 def merged_values(
     operation: Operation, changed: object, values: dict[str, Any], *, has_pulled: bool
 ) -> dict[str, Any]:
-    """Which of the `values` of a record in conflict are written, by column.
+    """Return those of the `values` of a record in conflict that are written, by column.
 
     Only those that it names as changed, so that the edits of two devices to different columns both
     stand; all of them when it names none. But a `created` record that names none was not edited

@@ -68,7 +68,7 @@ class AddedColumns(Schema):
 
 
 class MigrationSchema(Schema):
-    """What the app's schema has gained since its last sync. Names that the server has not are left out."""
+    """The additions to the app's schema since its last sync. Names unknown to the server are left out."""
 
     class Meta:
         """marshmallow's own options."""
@@ -106,7 +106,7 @@ class MigrationSchema(Schema):
 
 
 class MigrationField(fields.Field[Migration | None]):
-    """What WatermelonDB's migration syncs send, None for nothing.
+    """The `migration` parameter of WatermelonDB's migration syncs; None if there is none.
 
     Names that the server does not know are left out.
     """
@@ -171,7 +171,7 @@ class Parameters(Query):
 
 
 class PullParameters(Parameters):
-    """Which changes to send, and how."""
+    """The parameters of a pull: which changes to send, and how."""
 
     is_optional = True
 
@@ -196,7 +196,7 @@ class PullParameters(Parameters):
 
 
 class PushParameters(Parameters):
-    """What the device knew when it made its changes, and what a conflict does."""
+    """The parameters of a push: the device's last pull, and the handling of conflicts."""
 
     conflicts = fields.Raw(
         validate=validate.OneOf(CONFLICTS, error="Must be one of: {choices}."),

@@ -1,4 +1,4 @@
-"""What follows for rows whose parent does not live (docs/api.md, "Relations").
+"""Cascades: delete or clear rows whose parent does not live (docs/api.md, "Relations").
 
 Once a push has written what it names, in whatever order, the database finds the rows that now name
 no living parent: those that the push wrote, and those whose parent it deleted. They are deleted or

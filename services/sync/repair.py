@@ -12,7 +12,7 @@ MAX_WHOLE = 2**53
 
 
 class Column(Protocol):
-    """What the rules need to know of a column; `shared.models.tables.Column` is one."""
+    """The properties of a column that the rules need; `shared.models.tables.Column` is one."""
 
     name: str
     kind: str
@@ -22,7 +22,7 @@ class Column(Protocol):
 
     @property
     def empty(self) -> Any:
-        """The value of a column that has none."""
+        """Return the default value of the column."""
 
 
 def repair_record(

@@ -38,7 +38,7 @@ def pulled(table: SyncedTable) -> fields.Field[Any]:
 
 
 class PulledSchema(Answer):
-    """What changed."""
+    """The answer of a pull."""
 
     changes = fields.Nested(lambda: by_table(Answer, pulled, "PulledChanges"))
     timestamp = fields.Integer(validate=validate.Range(min=0))
@@ -78,7 +78,7 @@ class TablesSchema(Schema):
 
 
 class PushedSchema(Answer):
-    """What became of a push."""
+    """The answer of a push."""
 
     timestamp = fields.Integer(validate=validate.Range(min=0))
     up_to_date = fields.Boolean()

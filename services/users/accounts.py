@@ -1,4 +1,4 @@
-"""One's own account: reading, changing and deleting it."""
+"""Read, change and delete the caller's account."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is done from the command line: the first administrator."""
+"""The command line of the users service: the first administrator."""
 
 import secrets
 

@@ -17,7 +17,7 @@ from shared.web.schemas import UserSchema
 
 
 def export_account(caller: Caller) -> Iterator[bytes]:
-    """Profile, sessions and the records of every synced table, tombstones included, piece by piece.
+    """Yield the profile, sessions and records of every synced table, tombstones included, piece by piece.
 
     `{"user": {…}, "sessions": […], "records": {table: [record + "_deleted"]}}`, of one snapshot.
     """

@@ -22,7 +22,7 @@ from shared.web.schemas import (
 
 
 class ProfileBody(Body):
-    """What somebody may change about themselves."""
+    """The changes that users may make to their own account."""
 
     name = Name()
     email = Email()
@@ -43,7 +43,7 @@ class ConfirmBody(Body):
 
 
 class AccountBody(Body):
-    """What an administrator may change about an account."""
+    """The changes that an administrator may make to an account."""
 
     name = Name()
     email = Email()
@@ -59,7 +59,7 @@ class NewAccountBody(AccountBody):
 
 
 class ListParameters(Query):
-    """Which accounts to list."""
+    """The parameters that select the accounts to list."""
 
     limit = fields.Integer(load_default=50, validate=validate.Range(min=1, max=200))
     offset = fields.Integer(load_default=0, validate=validate.Range(min=0, max=2**31))

@@ -1,1 +1,1 @@
-"""What holds for every account, whichever service changes it."""
+"""Rules for accounts that hold whichever service changes them."""

@@ -74,7 +74,7 @@ class TooManyAttempts(Problem):
 
 @dataclass(frozen=True)
 class Limit:
-    """How many wrong passwords are let through in a window under one key."""
+    """The number of wrong passwords allowed under one key in a time window."""
 
     key: str
     most: int

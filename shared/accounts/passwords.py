@@ -15,7 +15,7 @@ from shared.database.base import db
 from shared.models import User
 from shared.observability import metrics
 from shared.web.errors import Fault, Unavailable
-from shared.web.schemas import Length, Text, normalise
+from shared.web.schemas import Length, Text, normalize
 
 MIN_LENGTH, MAX_LENGTH = 8, 128
 #: A password of `MAX_LENGTH` characters has at most so many in the longest of Unicode's normal forms.
@@ -127,7 +127,7 @@ class Password(Text):
         super().__init__(MAX_LENGTH, *checks, max_sent=MAX_SENT, **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        return normalise(super()._deserialize(value, *args, **kwargs))
+        return normalize(super()._deserialize(value, *args, **kwargs))
 
 
 class NewPassword(Password):

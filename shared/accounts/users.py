@@ -1,4 +1,4 @@
-"""What holds for every account, whichever service changes it."""
+"""Rules for accounts that hold whichever service changes them."""
 
 import uuid
 

@@ -1,1 +1,1 @@
-"""Who is calling: tokens, sessions and the guard of every protected call."""
+"""Authentication: tokens, sessions and the guard of every protected call."""

@@ -1,4 +1,4 @@
-"""Who is calling: the access token of a request becomes `g.caller`, or the answer is 401.
+"""Authentication of requests: the access token of a request becomes `g.caller`, or the answer is 401.
 
 flask-jwt-extended runs the check; what it asks for at each step is below, in its order.
 """

@@ -1,4 +1,4 @@
-"""Which sessions were revoked: a list in Redis that can be trusted, and the table behind it.
+"""Revoked sessions: a list in Redis that can be trusted, and the table behind it.
 
 A list that may be incomplete is worse than none. So Redis is believed only while the list's *lease* runs,
 and whoever revokes answers only when no lease can run on a list without the revocation. The database
@@ -131,7 +131,7 @@ return 1
 
 @dataclass(frozen=True)
 class Answer:
-    """What Redis knows of a session. `clock`: the user's sync clock, None when it is not known."""
+    """Redis's answer about a session. `clock`: the user's sync clock, None when it is not known."""
 
     is_revoked: bool
     clock: int | None = None
@@ -277,7 +277,7 @@ class Round:
 
 @dataclass
 class Copy:
-    """What a round has read. Milliseconds by the database's clock."""
+    """The data that a round has read. Milliseconds by the database's clock."""
 
     now: int
     restored: int

@@ -16,7 +16,7 @@ from shared.web.errors import Unauthorized
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever holds the access token of a live session."""
+    """The holder of the access token of a live session."""
 
     user_id: str
     session_id: str

@@ -1,4 +1,4 @@
-"""What every model derives from, and the two engines behind it.
+"""The base class of all models, and the two engines behind it.
 
 The second engine, the bind `look_ups`, is for `shared.database.transaction.look_up`.
 """
@@ -13,7 +13,7 @@ from shared.database import engines
 
 
 class Base(DeclarativeBase):
-    """What every model derives from."""
+    """The base class of all models."""
 
     metadata = MetaData(
         naming_convention={
@@ -37,10 +37,10 @@ def init_app(app: Flask) -> None:
     app.config["SQLALCHEMY_BINDS"] = {"look_ups": {"url": url, **engines.look_up_options(url)}}
     db.init_app(app)
     with app.app_context():
-        engine, guard = db.engine, db.engines["look_ups"]
+        engine, look_ups = db.engine, db.engines["look_ups"]
     engines.prepare(engine)
     engines.spare_rollbacks(engine)
-    engines.keep_usable(engine, guard)
-    for one, answer_s in ((engine, engines.STATEMENT_S), (guard, engines.LOOK_UP_S)):
+    engines.keep_usable(engine, look_ups)
+    for one, answer_s in ((engine, engines.STATEMENT_S), (look_ups, engines.LOOK_UP_S)):
         engines.limit_waits(one, answer_s)
         engines.observe(one, app.config["SLOW_SQL_MS"])

@@ -1,4 +1,4 @@
-"""What the tables of the database lack of what the models declare: a migration that was forgotten.
+"""Differences between the database and the models: tables and columns whose migration was forgotten.
 
 Told are differences that would make an answer or a write wrong. A table may be ahead of its declaration,
 since migrations are applied while the release before still serves: more columns that can be left out,

@@ -149,7 +149,7 @@ def limit_waits(engine: Engine, answer_s: float | None) -> None:
                     connection._sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def keep_usable(engine: Engine, guard: Engine) -> None:
+def keep_usable(engine: Engine, look_ups: Engine) -> None:
     """Keep no connection of either engine whose server is gone, or is one that only reads.
 
     An error that says so ends it, and every older one with it, since they lead to the same server.
@@ -178,7 +178,7 @@ def keep_usable(engine: Engine, guard: Engine) -> None:
         info, now = record.info, time.monotonic()
         if info["made"] < lost_at:
             raise InvalidatePoolError
-        # Those of `guard` that died while idle are noticed, and replaced, by `look_up`.
+        # Those of `look_ups` that died while idle are noticed, and replaced, by `look_up`.
         was_idle = "returned" in info and now > info["returned"] + IDLE_S
         if now > info["asked"] + ASK_S or was_idle:
             if not is_usable(connection):
@@ -190,7 +190,7 @@ def keep_usable(engine: Engine, guard: Engine) -> None:
     def checkin(_connection: object, record: Any) -> None:
         record.info["returned"] = time.monotonic()
 
-    for one in (engine, guard):
+    for one in (engine, look_ups):
         event.listen(one, "handle_error", handle_error)
         event.listen(one, "connect", connect)
         event.listen(one, "checkout", checkout)

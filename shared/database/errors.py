@@ -1,4 +1,4 @@
-"""What an error of the database means, by its number: the one table of them.
+"""The meaning of the database's errors by their numbers: the one table of them.
 
 A statement that we got wrong (its syntax, its data) has no meaning here and is a bug. Everything else
 is the database's own state, which passes or is mended by whoever operates it: 503.

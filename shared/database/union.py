@@ -39,7 +39,7 @@ ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u00[01][A-F]")
 
 @dataclass(frozen=True)
 class Part:
-    """What one table gives to a statement."""
+    """The contribution of one table to a statement."""
 
     #: The rows. Its columns are those of the record, by their keys; the first is the id.
     query: Select[*tuple[Any, ...]]

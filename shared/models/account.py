@@ -1,4 +1,4 @@
-"""Who may sync: accounts, and one session per device login."""
+"""Accounts, and one session per device login."""
 
 from sqlalchemy import BigInteger, ForeignKey, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column

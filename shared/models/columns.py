@@ -1,4 +1,4 @@
-"""What a synced table's columns are declared with, and column types that mean the same on every engine.
+"""Declarations of a synced table's columns, and column types that mean the same on every engine.
 
 Times are integers, milliseconds since 1970.
 """
@@ -86,12 +86,12 @@ class Column:
 
     @property
     def is_enforced(self) -> bool:
-        """Whether the row must name a living parent, or else goes with it or is cleared."""
+        """Return whether the row must name a living parent, or else goes with it or is cleared."""
         return self.relation is not None and self.relation.on_delete != "keep"
 
     @property
     def empty(self) -> Value:
-        """What WatermelonDB's sanitizer puts in the place of no value."""
+        """Return what WatermelonDB's sanitizer puts in the place of no value."""
         return None if self.optional else EMPTY[self.kind]
 
 

@@ -1,4 +1,4 @@
-"""What restores from a backup took back."""
+"""The intervals of ticks that restores from a backup lost."""
 
 from typing import Any
 

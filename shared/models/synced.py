@@ -1,4 +1,4 @@
-"""What every table that devices sync has, and what becomes of its declaration.
+"""The columns that every synced table has, and the processing of its declaration.
 
 A declaration is a class in a module of this folder: its columns are what travels, in this order, and
 pull, push, repair and cascade follow from them. Add a class, then a migration (`make migration`).
@@ -15,7 +15,7 @@ from shared.models.declaration import read_declaration
 
 
 class Synced:
-    """What a row needs to be synced, besides its own columns.
+    """The columns that a row needs to be synced, besides its own.
 
     Keyed by user first: no statement can reach another user's row, two users may hold the same
     id, and one user's rows lie together on disk.

@@ -29,22 +29,22 @@ class SyncedTable:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The names of `columns`."""
+        """Return the names of `columns`."""
         return tuple(column.name for column in self.columns)
 
     @cached_property
     def known_names(self) -> frozenset[str]:
-        """Every name that a pushed record may have."""
+        """Return every name that a pushed record may have."""
         return frozenset((*self.names, "id", "_status", "_changed"))
 
     @cached_property
     def empty_values(self) -> dict[str, Value]:
-        """The values of a row that was sent without any. What it belongs to is not known."""
+        """Return the values of a row that was sent without any. What it belongs to is not known."""
         return {c.name: None if c.is_enforced else c.empty for c in self.columns}
 
     @cached_property
     def enforced(self) -> tuple[Column, ...]:
-        """The columns whose row must name a living parent: those that cascade or are cleared."""
+        """Return the columns whose row must name a living parent: those that cascade or are cleared."""
         return tuple(column for column in self.columns if column.is_enforced)
 
     def column(self, column: Column) -> SqlColumn[Value]:
@@ -60,7 +60,7 @@ class SyncedTable:
 
     @cached_property
     def record(self) -> tuple[ColumnElement[Value], ...]:
-        """What a record on the wire is made of, by its names: the id and the columns."""
+        """Return what a record on the wire is made of, by its names: the id and the columns."""
         return (self.sql.c.id, *(self.value(c).label(_quoted(c.name)) for c in self.columns))
 
     def of(self, user_id: str | ColumnElement[str]) -> ColumnElement[bool]:

@@ -21,7 +21,7 @@ class RequestFields(logging.Filter):
     """Adds the service, the request id and the user id to a record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Never drops a record."""
+        """Add the fields; drop no record."""
         if current_app:
             record.service = current_app.name.rpartition(".")[2]
         if has_request_context():

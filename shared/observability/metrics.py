@@ -1,4 +1,4 @@
-"""What Prometheus is told, by every process of a service together (docs/api.md, "Each service").
+"""Prometheus metrics of all processes of a service together (docs/api.md, "Each service").
 
 Labels take few values: a route's template, never a path; a kind, never a name that somebody sent.
 """

@@ -1,1 +1,1 @@
-"""What every service says over HTTP in the same way: errors, bodies, bounds, health."""
+"""The HTTP behavior that all services share: errors, bodies, bounds, health."""

@@ -166,7 +166,7 @@ class Sending:
             raise
 
     def close(self) -> None:
-        """Called by the server, also when the client has gone away."""
+        """Release what the request held. The server calls this also when the client has gone away."""
         self.held.close()
         if hasattr(self.answer, "close"):
             self.answer.close()

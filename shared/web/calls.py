@@ -1,4 +1,4 @@
-"""What a route takes, answers and may end with, declared where the route stands.
+"""Declarations of what a route takes, answers and may fail with, beside the route.
 
 The description of the API is made from these declarations (docs/adr/0004-one-description.md).
 """

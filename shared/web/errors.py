@@ -24,7 +24,7 @@ MAX_PATH = 64
 
 
 class Fault(str):
-    """What is wrong with a field: a sentence, and the stable word for it (`errorCodes`).
+    """An error of a field: a sentence, and the stable word for it (`errorCodes`).
 
     It may stand wherever marshmallow takes a message.
     """
@@ -44,7 +44,7 @@ class Fault(str):
 
 
 class Faults:
-    """What is wrong with a request, by field path: the first fifty are kept and the rest counted.
+    """The errors of a request by field path: the first fifty are kept and the rest counted.
 
     So an answer does not grow with the request, whatever stands in it.
     """
@@ -94,7 +94,7 @@ class Problem(Exception):
 
 
 class NoHttp(Problem):
-    """What came is no request."""
+    """The request is not valid HTTP."""
 
     status, code = 400, "invalid_request"
     detail = "The request is not valid HTTP."

@@ -1,4 +1,4 @@
-"""How many requests a process works on at a time: fewer than its threads.
+"""The limit of requests that a process works on at a time: fewer than its threads.
 
 So a thread is left for the liveness answer, whatever the others wait for. A request waits for its turn
 while others come to their end; when none does, those without a turn are refused at once.

@@ -29,7 +29,7 @@ class LivenessSchema(Answer):
 
 
 class ReadinessSchema(Answer):
-    """What the service depends on answers, too."""
+    """The dependencies of the service answer, too."""
 
     status = fields.String()
     database = fields.String()

@@ -1,4 +1,4 @@
-"""What the schemas of bodies, queries and answers have in common, and those that two services share."""
+"""Base classes of the schemas of bodies, queries and answers, and schemas that two services share."""
 
 import unicodedata
 from functools import cache
@@ -78,7 +78,7 @@ class Query(Schema):
 
 
 class Answer(Object):
-    """What a call answers; no member is missing that is not `optional`."""
+    """The answer of a call; no member is missing that is not `optional`."""
 
     def on_bind_field(self, field_name: str, field_obj: Any) -> None:
         """Say so in the description."""
@@ -155,7 +155,7 @@ class UserSchema(Answer):
 
 
 class DeviceSession(Answer):
-    """What every list of sessions says of each."""
+    """The members of a session in every list of sessions."""
 
     id = fields.String()
     device_name = fields.String(allow_none=True)
@@ -171,7 +171,7 @@ def camel(name: str) -> str:
     return head + "".join(word.title() for word in rest)
 
 
-def normalise(text: str) -> str:
+def normalize(text: str) -> str:
     """Return `text` in NFC: the same characters, however they were typed."""
     return unicodedata.normalize("NFC", text)
 

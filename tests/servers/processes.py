@@ -1,6 +1,6 @@
 """Private instances of MariaDB, MySQL, Redis, nginx and the services, on ports of their own.
 
-Each is a `Part`: `start` waits until it answers, `stop` lets it finish its work.
+Each is a `ManagedProcess`: `start` waits until it answers, `stop` lets it finish its work.
 """
 
 import ctypes
@@ -70,7 +70,7 @@ def _die_with_parent() -> None:
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-class Part:
+class ManagedProcess:
     """One server process. Its output goes to `log`."""
 
     name: str
@@ -144,7 +144,7 @@ class Part:
             self.process.wait(60)
 
 
-class MariaDB(Part):
+class MariaDB(ManagedProcess):
     """A MariaDB server with durable commits, and databases with users of least privilege."""
 
     name = "database"
@@ -290,7 +290,7 @@ class MySQL(MariaDB):
         return super().url(user, database) + "?ssl_check_hostname=false"
 
 
-class RedisServer(Part):
+class RedisServer(ManagedProcess):
     """A Redis server that keeps nothing on disk."""
 
     name = "redis"
@@ -337,7 +337,7 @@ class RedisServer(Part):
         return redis.Redis.from_url(self.url)
 
 
-class Service(Part):
+class Service(ManagedProcess):
     """One instance of a service under gunicorn."""
 
     def __init__(self, name: str, port: int, settings: Mapping[str, str], log: Path) -> None:
@@ -361,7 +361,7 @@ class Service(Part):
         return {**self.settings, "PROMETHEUS_MULTIPROC_DIR": str(counts)}
 
 
-class Gateway(Part):
+class Gateway(ManagedProcess):
     """nginx in front of the services."""
 
     name = "gateway"

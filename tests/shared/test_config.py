@@ -12,7 +12,7 @@ import services.auth
 from tests.conftest import ROOT
 
 READ = re.compile(r'env\.\w+\(\s*"([A-Z_]+)"')
-#: Read by flask-sqlalchemy's neighbours or derived, never by this name outside a config.py.
+#: Read by flask-sqlalchemy's neighbors or derived, never by this name outside a config.py.
 SOURCES = [*ROOT.glob("shared/**/*.py"), *ROOT.glob("services/**/*.py")]
 
 

@@ -36,7 +36,7 @@ RULE_TESTS = ROOT / "tests/stack/alerts_test.yml"
 FASTER = {"1m": "5s", "2m": "5s", "5m": "6s", "10m": "7s", "1h": "8s"}
 
 
-class Prometheus(processes.Part):
+class Prometheus(processes.ManagedProcess):
     """Prometheus with the configuration that the native stack wrote, in a hurry."""
 
     name = "prometheus"
