@@ -10,7 +10,7 @@ CLI := $(BIN)/python -m deploy.local.cli
 .DEFAULT_GOAL := help
 .PHONY: help adopt run up-native down-native up up-monitoring down client-schema admin scale restart migrate logs backup restore \
 	drop-replaced purge keys \
-	test test-mysql test-cluster test-compose bench soak lint format migration lock playground clean
+	test test-mysql test-cluster test-compose bench soak lint format migration lock client playground clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,11 @@ migration: $(VENV)/.runtime  ## Write the migration for changed models: make mig
 
 lock: $(VENV)/.dev  ## Lock the newest versions that pyproject.toml allows
 	@deploy/lock.sh "$(BIN)/uv" --upgrade
+
+client: $(VENV)/.runtime  ## Build the package for apps in .local/client, after its types of the API (needs Node)
+	@cd tests/watermelon && npm ci --silent --no-audit --no-fund
+	@client/types.sh "$(BIN)/python" client/src/api.ts
+	@rm -rf .local/client && client/build.sh .local/client
 
 playground: $(VENV)/.runtime  ## Bundle client/playground again, which make run serves (needs Node)
 	@cd tests/watermelon && npm ci --silent --no-audit --no-fund

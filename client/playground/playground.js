@@ -4,7 +4,7 @@ import { Database } from '@nozbe/watermelondb'
 import LokiJSAdapter from '@nozbe/watermelondb/adapters/lokijs'
 import { synchronize } from '@nozbe/watermelondb/sync'
 import { LokiMemoryAdapter } from 'lokijs'
-import { createBackend } from '../backend.js'
+import { createBackend } from '../src/backend'
 import { migrations, modelClasses, schema } from './schema.js'
 
 const BACKEND =
@@ -29,6 +29,7 @@ function createDevice(name) {
   let tokens = null
   const backend = createBackend({
     url: BACKEND,
+    database,
     storage: {
       load: async () => tokens,
       save: async (next) => {
@@ -45,22 +46,21 @@ function createDevice(name) {
     const log = {}
     try {
       if (!device.online) throw new Error('offline')
-      await backend.sync(() =>
-        synchronize({
-          database,
-          log,
-          pullChanges: async (request) => {
-            const pulled = await backend.pullChanges(request)
-            note(device, '↓', pulled.changes, `clock ${pulled.timestamp}`)
-            return pulled
-          },
-          pushChanges: async (request) => {
-            note(device, '↑', request.changes, `seen up to ${request.lastPulledAt}`)
-            return backend.pushChanges(request)
-          },
-          migrationsEnabledAtVersion: 1,
-        }),
-      )
+      // An app calls backend.sync(); this page shows what goes over the network.
+      await synchronize({
+        database,
+        log,
+        pullChanges: async (request) => {
+          const pulled = await backend.pullChanges(request)
+          note(device, '↓', pulled.changes, `clock ${pulled.timestamp}`)
+          return pulled
+        },
+        pushChanges: async (request) => {
+          note(device, '↑', request.changes, `seen up to ${request.lastPulledAt}`)
+          return backend.pushChanges(request)
+        },
+        migrationsEnabledAtVersion: 1,
+      })
       device.clock = log.newLastPulledAt
       for (const { resolved } of log.resolvedConflicts || []) {
         device.log.unshift({ text: `⇄ merged “${resolved.title || resolved.name}”`, json: resolved })

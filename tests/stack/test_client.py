@@ -1,4 +1,4 @@
-"""client/backend.js, the file that apps copy, in real WatermelonDB devices."""
+"""The package of client/ in real WatermelonDB devices."""
 
 import json
 import os
@@ -119,6 +119,43 @@ def test_logging_out_ends_the_session_and_keeps_the_data(account: Account) -> No
     assert phone.dump()["projects"].keys() == {"p"}
     status, _, _ = fetch(f"{account.server.url}/auth/refresh", {"refreshToken": refresh})
     assert status == 401
+
+
+def test_what_one_user_did_not_push_never_reaches_the_next(
+    server: Server, devices: Devices, account: Account
+) -> None:
+    phone = account.device("phone")
+    phone.sync()
+    phone.write(("create", "projects", "secret", {"name": "Ann's"}))
+    phone.call("logout")
+    bob = Account(server, devices)
+    phone.call("setTokens", bob.first)
+    devices.traffic()
+    with pytest.raises(RuntimeError, match="belongs to another account"):
+        phone.sync()
+    assert devices.traffic() == []
+    tablet = bob.device("tablet")
+    tablet.sync()
+    assert tablet.dump()["projects"] == {}
+
+    phone.call("reset")
+    phone.sync()
+    assert phone.dump()["projects"] == {}
+
+
+def test_a_push_in_parts_keeps_children_with_their_parents(account: Account) -> None:
+    phone, tablet = account.device("phone"), account.device("tablet")
+    phone.call("useBackend", phone.call("state")["tokens"], 2000, 7)
+    phone.write(*(("create", "tasks", f"t{n}", task(n, f"p{n % 5}")) for n in range(40)))
+    phone.write(*(("create", "projects", f"p{n}", {"name": f"P{n}"}) for n in range(5)))
+    account.devices.traffic()
+    phone.sync()
+    paths = [path for path, _, _ in account.devices.traffic()]
+    assert paths.count("/v1/sync/push") == 7
+    tablet.sync()
+    phone.sync()
+    assert synced(tablet.dump()) == synced(phone.dump())
+    assert len(tablet.dump()["tasks"]) == 40
 
 
 #: New ones in each run, the same in all its workers.

@@ -6,9 +6,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import alone
+from tests.conftest import ROOT, alone
 
 HERE = Path(__file__).parent
+#: The package of client/, built.
+PACKAGE = ROOT / ".local/client"
 
 
 def prepare() -> str | None:
@@ -20,7 +22,20 @@ def prepare() -> str | None:
     with alone(lock):
         if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
             subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True)
+        build()
     return None
+
+
+def build() -> None:
+    """Build the package of client/ unless that was done since the sources changed."""
+    built = PACKAGE / "dist/cjs/package.json"
+    client = ROOT / "client"
+    sources = [*client.glob("src/*"), *client.glob("*.json"), client / "build.sh"]
+    if built.exists() and built.stat().st_mtime > max(s.stat().st_mtime for s in sources):
+        return
+    shutil.rmtree(PACKAGE, ignore_errors=True)
+    subprocess.run([client / "build.sh", PACKAGE], check=True)
+    (PACKAGE / "node_modules").symlink_to(HERE / "node_modules")
 
 
 class Devices:
@@ -31,7 +46,11 @@ class Devices:
             ["node", HERE / "devices.js"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "BACKEND": backend},
+            env={
+                "PATH": "/usr/local/bin:/usr/bin:/bin",
+                "BACKEND": backend,
+                "CLIENT": str(PACKAGE / "dist/esm/index.js"),
+            },
             text=True,
         )
 

@@ -10,7 +10,7 @@ for (const level of ['error', 'warn']) {
 }
 console.log = console.info = console.debug = () => {}
 
-const { hasUnsyncedChanges, synchronize } = require('@nozbe/watermelondb/sync')
+const { hasUnsyncedChanges } = require('@nozbe/watermelondb/sync')
 const { openDatabase } = require('./database')
 const app = require('./schema')
 const { mySync } = require('./snippet')
@@ -43,13 +43,14 @@ class Device {
     this.token = token
   }
 
-  /** From now on with client/backend.js, and these tokens. */
-  async useBackend(tokens, pageSize) {
-    const { createBackend } = await import('../../client/backend.js')
+  /** From now on with the package of client/, and these tokens. */
+  async useBackend(tokens, pageSize, maxPushRecords) {
+    const { createBackend } = await import(process.env.CLIENT)
     this.tokens = tokens
     this.signedOut = 0
     this.backend = createBackend({
       url: process.env.BACKEND,
+      database: this.database,
       storage: {
         load: async () => this.tokens,
         save: async (saved) => {
@@ -60,6 +61,7 @@ class Device {
         this.signedOut += 1
       },
       pageSize,
+      maxPushRecords,
     })
   }
 
@@ -110,15 +112,11 @@ class Device {
 
   async sync() {
     if (!this.backend) return mySync(this.database, this.token)
-    const { pullChanges, pushChanges } = this.backend
-    return this.backend.sync(() =>
-      synchronize({
-        database: this.database,
-        pullChanges,
-        pushChanges,
-        migrationsEnabledAtVersion: 1,
-      }),
-    )
+    return this.backend.sync({ migrationsEnabledAtVersion: 1 })
+  }
+
+  async reset() {
+    await this.database.write(() => this.database.unsafeResetDatabase())
   }
 
   async unsynced() {

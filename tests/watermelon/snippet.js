@@ -16,8 +16,8 @@ async function mySync(database, accessToken) {
         throw new Error(await response.text())
       }
 
-      const { changes, timestamp } = await response.json()
-      return { changes, timestamp }
+      // All of it: after a long time away, experimentalStrategy says to replace everything.
+      return response.json()
     },
     pushChanges: async ({ changes, lastPulledAt }) => {
       const response = await fetch(`${BACKEND}/sync?last_pulled_at=${lastPulledAt}`, {

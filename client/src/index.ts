@@ -1,0 +1,2 @@
+export * from './backend.js'
+export type { components, operations, paths } from './api.js'
