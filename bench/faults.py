@@ -152,7 +152,7 @@ def flood_of_large_pushes(stack: Stack) -> None:
 
 
 def restore(stack: Stack) -> None:
-    """Back to a backup of a moment ago. What was acknowledged since is lost, by intent."""
+    """Restore a backup of a moment ago. What was acknowledged since is lost, by intent."""
     began = now_ms()
     said = stack.run("backup")
     stack.run("restore", said.rpartition("FILE=")[2].strip())

@@ -129,8 +129,8 @@ class Fleet:
         return len(failed), max(failed, default=since), longest
 
     def check(self, lives: Callable[[int], bool]) -> tuple[int, int]:
-        """Both devices of each user end equal, and have all that was acknowledged to either and `lives`
-        by its tick.
+        """Check that both devices of each user are equal, with all that was acknowledged to either
+        and `lives` by its tick.
 
         Returns how many records there are, and how many were acknowledged and do not have to live.
         """

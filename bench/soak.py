@@ -24,7 +24,7 @@ FINE = {0, 200, 401, 502, 503, 504}
 
 
 def memory_mb(stack: Stack) -> dict[str, float]:
-    """Resident memory of each part with its workers."""
+    """Return the resident memory of each part with its workers."""
     found: dict[str, float] = {}
     for name, pid in stack.pids().items():
         for process in (pid, *children(pid)):

@@ -47,7 +47,7 @@ class Synced:
     @declared_attr.directive
     @classmethod
     def __table_args__(cls) -> tuple[Any, ...]:
-        """Ownership, the pull's own index, the one that finds old tombstones, and one for each parent."""
+        """Declare ownership and the indexes of the pull, the purge and each parent."""
         name = cls.__tablename__
         own: list[Column] = [
             value.column.info[DECLARED]

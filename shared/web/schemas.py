@@ -177,7 +177,7 @@ def normalize(text: str) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """False when `text` holds half a surrogate pair."""
+    """Return False when `text` holds half a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
