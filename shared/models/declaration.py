@@ -16,8 +16,17 @@ from shared.models.columns import DECLARED, Column, DeclarationError
 
 #: Names that WatermelonDB takes (its `checkName`, of which `\\w` is ASCII).
 NAME = re.compile(r"[a-zA-Z_]\w*", re.ASCII)
-#: What WatermelonDB and the export (`_deleted`) keep for themselves.
-RESERVED = {"id", "_changed", "_status", "local_storage", "_deleted"}
+#: What WatermelonDB, the databases on the device and the export (`_deleted`) keep for themselves, in
+#: whatever case.
+RESERVED = {
+    *("id", "_changed", "_status", "local_storage", "_deleted"),
+    *("rowid", "oid", "_rowid_", "sqlite_master"),
+}
+#: What every object of JavaScript has.
+OBJECT_MEMBERS = {
+    *("constructor", "prototype", "hasOwnProperty", "isPrototypeOf"),
+    *("toString", "toLocaleString", "valueOf"),
+}
 #: Reserved by an engine, and left without quotes by SQLAlchemy, unlike every other such word.
 UNQUOTED = {"external", "library", "manual", "nothing", "returning", "tablesample", "vector"}
 #: What SQLAlchemy's declarative classes use themselves.
@@ -134,7 +143,12 @@ def _complete(model: str, attribute: str, value: MappedColumn[Any], hint: Any) -
 
 def check_name(where: str, name: str) -> None:
     """Raise `DeclarationError` for a wire name of a column or table that WatermelonDB does not take."""
-    if not NAME.fullmatch(name) or name.lower() in RESERVED:
+    if (
+        not NAME.fullmatch(name)
+        or name.lower() in RESERVED
+        or name in OBJECT_MEMBERS
+        or name.lower().startswith(("__", "sqlite_stat"))
+    ):
         raise DeclarationError(
             f"{where}: WatermelonDB takes no column or table named {name!r}. Choose another name."
         )

@@ -128,8 +128,7 @@ class AppSession(Synced, Base):
     createdAt: Mapped[int] = columns.date()  # noqa: N815
     id_: Mapped[str] = columns.string()
     private_: Mapped[str] = columns.string(name="_private")
-    constructor: Mapped[str] = columns.string()
-    proto_: Mapped[str] = columns.string(name="__proto__")
+    property_: Mapped[str] = columns.string(name="propertyIsEnumerable")
     users_id: Mapped[str | None] = columns.relation("users", "cascade")
     table_: Mapped[str | None] = columns.relation("table", "clear", name="table")
 

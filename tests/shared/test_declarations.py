@@ -67,6 +67,10 @@ def many(count: int, kind: str, column: str) -> str:
         ("metadata: Mapped[str] = columns.json()", "SQLAlchemy's own"),
         ('a: Mapped[str] = columns.string(name="id")', "named 'id'"),
         ('a: Mapped[str] = columns.string(name="_deleted")', "named '_deleted'"),
+        ('a: Mapped[str] = columns.string(name="__proto__")', "named '__proto__'"),
+        ("constructor: Mapped[str] = columns.string()", "named 'constructor'"),
+        ('a: Mapped[str] = columns.string(name="ROWID")', "named 'ROWID'"),
+        ('a: Mapped[str] = columns.string(name="sqlite_stat1")', "named 'sqlite_stat1'"),
         ('a: Mapped[str] = columns.string(name="a b")', "named 'a b'"),
         ("a: Mapped[str] = columns.string(); A: Mapped[str] = columns.string()", "a and A"),
         (
