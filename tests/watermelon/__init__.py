@@ -41,15 +41,18 @@ def build() -> None:
 class Devices:
     """One Node process that holds any number of devices."""
 
-    def __init__(self, backend: str) -> None:
+    def __init__(self, backend: str, app: Path = HERE / "schema.js", tables: str = "") -> None:
         self.process = subprocess.Popen(
             ["node", HERE / "devices.js"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={
                 "PATH": "/usr/local/bin:/usr/bin:/bin",
+                "NODE_PATH": str(HERE / "node_modules"),
                 "BACKEND": backend,
                 "CLIENT": str(PACKAGE / "dist/esm/index.js"),
+                "APP": str(app),
+                "TABLES": tables,
             },
             text=True,
         )

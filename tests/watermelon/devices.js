@@ -12,7 +12,7 @@ console.log = console.info = console.debug = () => {}
 
 const { hasUnsyncedChanges } = require('@nozbe/watermelondb/sync')
 const { openDatabase } = require('./database')
-const app = require('./schema')
+const app = require(process.env.APP)
 const { mySync } = require('./snippet')
 
 const devices = new Map()
