@@ -61,6 +61,8 @@ def check_tables(app: Flask) -> None:
     """
     if tables := app.extensions[UNCHECKED]:
         with app.app_context(), db.engine.connect() as connection:
+            # A service that is not asked for anything holds no connection.
+            connection.detach()
             if said := differences(connection, tables):
                 raise TablesDiffer(said)
         app.extensions[UNCHECKED] = ()

@@ -11,9 +11,7 @@ from tests.conftest import CI, ROOT, Backend
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize(
-    "file", ["protocol.py", "histories.py", "test_statements.py", "client.py"]
-)
+@pytest.mark.parametrize("file", ["protocol.py", "histories.py", "test_statements.py", "client.py"])
 def test_tables_of_every_shape_sync_like_ours(backend: Backend, file: str) -> None:
     # In CI the same schemas each time; elsewhere new ones, whose seed a failure prints.
     seed = "1" if CI else str(int.from_bytes(os.urandom(3)))

@@ -354,7 +354,7 @@ def provoke_transactions_collide(
         with checkout.root() as root, root.cursor() as cursor:
             cursor.execute(
                 "SELECT id FROM information_schema.processlist WHERE user = 'sync' AND info LIKE"
-                " '%FOR UPDATE%'"
+                " 'UPDATE users%'"
             )
             for (id_,) in cursor.fetchall():
                 try:

@@ -68,7 +68,7 @@ def test_a_push_that_loses_its_connection_while_it_waits_is_run_again(
         cursor.execute("SELECT 1 FROM app.users WHERE id = %s FOR UPDATE", (device.user_id,))
         push = pool.submit(device.push_raw, changes(projects={"created": [project()]}))
         wait_for_lock(database)
-        cursor.execute(waiting, ("service", "%FOR UPDATE"))
+        cursor.execute(waiting, ("service", "UPDATE users%"))
         for (thread,) in cursor.fetchall():
             cursor.execute(f"KILL {thread}")
         cursor.execute("ROLLBACK")
