@@ -10,7 +10,7 @@ import pymysql
 
 from deploy.local.machine import SERVICES, status
 from deploy.local.native import Native, is_ready
-from tests.servers.processes import ROOT, children, free_port, settings_file
+from tests.servers.processes import ROOT, free_port, settings_file
 from tests.servers.stacks import NO_LIMITS
 from tests.stack.http_api import HttpApi
 
@@ -56,11 +56,13 @@ class Checkout:
             return False
         if part == "database":
             return self.native.database_answers()
+        # Until the new one has written its number, workers of the killed one may answer.
         if part == "gateway":
-            # Until the new one has workers, those of the killed one answer.
-            return bool(children(pid)) and status(f"127.0.0.1:{self.port}", "/healthz") == 200
+            written = (self.local / "native/gateway/run/nginx.pid").read_text()
+            return (
+                written.strip() == str(pid) and status(f"127.0.0.1:{self.port}", "/healthz") == 200
+            )
         if part in SERVICES:
-            # Until the new one has written its number, workers of the killed one may answer.
             name = self.native.instances(part)[0]
             written = (self.local / f"native/programs/{name}.pid").read_text()
             return written.strip() == str(pid) and is_ready(str(self.port_of(part)))
