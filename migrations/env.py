@@ -80,7 +80,8 @@ with engine.connect().execution_options(writes=True) as connection:
         render_as_batch=is_sqlite(url),
         render_item=writing.by_name,
         process_revision_directives=review,
-        transaction_per_migration=True,
+        # In SQLite one transaction is the turn: another migration in between would find other versions.
+        transaction_per_migration=not is_sqlite(url),
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -32,6 +32,8 @@ STATEMENT_S = 15
 LOCK_WAIT_S = 5
 #: For SQLite's one writer.
 SQLITE_S = 10
+#: The same for a migration, which waits for another one.
+JOB_S = 120
 #: No attempt at a transaction begins after this: of a user whose row is locked, the request is
 #: answered within two waits for the lock.
 RETRY_FOR_S = 8
@@ -103,7 +105,7 @@ def job_options(url: URL) -> dict[str, Any]:
     """Return options of `create_engine` for migrations and the like, which take as long as they take."""
     options = {"hide_parameters": True, "poolclass": NullPool}
     if is_sqlite(url):
-        return options | {"connect_args": {"timeout": SQLITE_S, "isolation_level": None}}
+        return options | {"connect_args": {"timeout": JOB_S, "isolation_level": None}}
     return options | {"isolation_level": "REPEATABLE READ", "connect_args": server_arguments(url)}
 
 
