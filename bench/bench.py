@@ -164,7 +164,7 @@ class Bench:
 
 def load(url: str, *options: str, arguments: Sequence[str] = ()) -> float:
     """Return requests per second by wrk, all of which have to succeed."""
-    command = ["wrk", "-t1", "-c8", f"-d{SECONDS}", *options, url, "--", *arguments]
+    command = ["wrk", "-t1", "-c4", f"-d{SECONDS}", *options, url, "--", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "Non-2xx" not in done.stdout, done.stdout
     return float(re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)[1])  # type: ignore[index]
