@@ -79,7 +79,7 @@ class Bench:
         return self.checkout.port_of(name)
 
     def processes(self, *names: str) -> list[int]:
-        pids = [pid for name, pid in self.parts.items() if name.split("-")[0] in names]
+        pids = [pid for name, pid in self.checkout.pids().items() if name.split("-")[0] in names]
         return [one for pid in pids for one in (pid, *children(pid))]
 
     def stop(self) -> None:
