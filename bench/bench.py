@@ -68,7 +68,6 @@ class Bench:
         self.checkout.run("up-native")
         self.floor = Floor(directory / "floor", self.checkout)
         self.floor.start()
-        self.parts = self.checkout.pids()
         self.client = [*self.checkout.native.client("client"), "app"]
         self.straight = HttpApi(f"http://127.0.0.1:{self.port('sync')}/v1")
         self.lines: list[dict[str, Any]] = []
