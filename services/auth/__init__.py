@@ -7,13 +7,13 @@ from flask import Flask
 from services.auth import config, routes, sessions, signing
 from shared.accounts import passwords
 from shared.app import create_service
-from shared.models.tables import server_tables
+from shared.models.tables import unsynced_tables
 
 
 def create_app(**overrides: Any) -> Flask:
     """Build the WSGI application; a test may override single settings."""
     app = create_service(
-        "auth", config.load, [routes.public, routes.protected], server_tables(), overrides
+        "auth", config.load, [routes.public, routes.protected], unsynced_tables(), overrides
     )
     passwords.init_app(app)
     signing.init_app(app)

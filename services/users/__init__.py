@@ -10,12 +10,12 @@ from shared import config
 from shared.accounts import passwords
 from shared.app import create_service
 from shared.auth.sessions import FIND_ACCOUNT
-from shared.models.tables import server_tables, synced_tables
+from shared.models.tables import synced_tables, unsynced_tables
 
 
 def create_app(**overrides: Any) -> Flask:
     """Build the WSGI application; a test may override single settings."""
-    tables = [*server_tables(), *(table.sql for table in synced_tables())]
+    tables = [*unsynced_tables(), *(table.sql for table in synced_tables())]
     blueprints = [routes.me, routes.admin]
     app = create_service("users", config.load_passwords, blueprints, tables, overrides)
     passwords.init_app(app)

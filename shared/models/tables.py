@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Table, Text, func, literal_column, quoted_
 from shared.database.base import Base
 from shared.models.columns import DECLARED, Column, DeclarationError, Value
 from shared.models.declaration import check_name, refuse_clashes
-from shared.models.synced import Synced
+from shared.models.synced import Synced, server_tables
 
 
 def _quoted(name: str) -> str:
@@ -97,10 +97,10 @@ def synced_tables() -> tuple[SyncedTable, ...]:
 
 
 @cache
-def server_tables() -> tuple[Table, ...]:
+def unsynced_tables() -> tuple[Table, ...]:
     """Return the server's own tables."""
-    declared = {table.sql for table in synced_tables()}
-    return tuple(table for table in Base.metadata.tables.values() if table not in declared)
+    names = server_tables()
+    return tuple(table for table in Base.metadata.tables.values() if table.name in names)
 
 
 @cache
