@@ -72,35 +72,26 @@ class Union:
         self.is_sqlite = dialect.name == "sqlite"
         #: Whether all rows of a part are of one kind.
         self.is_sorted = all(isinstance(part.kind, int) for part in parts.values())
-        self.constants: dict[str, Any] = {}
         if self.is_sqlite:
             # Parameters by name, as the servers have them.
             dialect = sqlite.dialect(paramstyle="named")
-            self.texts = [self._compile(dialect, _values(part)) for part in parts.values()]
+            self.statements = [_compile(dialect, _values(part)) for part in parts.values()]
             self.encoders = [_encoder(number, part) for number, part in parts.items()]
         else:
             tagged = [_tagged(number, part) for number, part in parts.items()]
-            self.texts = [self._compile(dialect, union_all(*tagged))]
-
-    def _compile(self, dialect: Dialect, query: ClauseElement) -> str:
-        compiled = query.compile(dialect=dialect)
-        self.constants |= {k: v for k, v in compiled.params.items() if v is not None}
-        return str(compiled)
+            self.statements = [_compile(dialect, union_all(*tagged))]
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> Generator[list[bytes]]:
         """Run the statement; yield its rows in the order of the parts, each a tag and JSON, by batches."""
-        values = {**self.constants, **values}
         if self.is_sqlite:
-            for text, encode in zip(self.texts, self.encoders, strict=True):
-                with connection.exec_driver_sql(text, values, STREAMED) as result:
+            for (text, constants), encode in zip(self.statements, self.encoders, strict=True):
+                with connection.exec_driver_sql(text, {**constants, **values}, STREAMED) as result:
                     for rows in result.partitions(BATCH):
                         yield [encode(*row) for row in rows]
             return
-        with connection.exec_driver_sql(self.texts[0], values, STREAMED) as result:
-            for some in first_values(result):
-                # Looking for it first, as few texts have any: the pattern itself is slow.
-                has_escapes = any(b"\\u00" in row for row in some)
-                yield [ESCAPE.sub(_lower, row) for row in some] if has_escapes else some
+        ((text, constants),) = self.statements
+        with connection.exec_driver_sql(text, {**constants, **values}, STREAMED) as result:
+            yield from first_values(result)
 
 
 def grouped(batches: Iterable[Sequence[bytes]], *, is_sorted: bool = False) -> Iterator[Group]:
@@ -134,7 +125,16 @@ def by_part(
         raise RuntimeError("The rows of a statement came out of order.")
 
 
+def _compile(dialect: Dialect, query: ClauseElement) -> tuple[str, dict[str, Any]]:
+    """Return the text of a query and the values that it brings along, whose names are its own."""
+    compiled = query.compile(dialect=dialect)
+    return str(compiled), {k: v for k, v in compiled.params.items() if v is not None}
+
+
 def _group(tag: bytes, count: int, encoded: bytes) -> Group:
+    # Looking for it first, as few texts have any: the pattern itself is slow.
+    if b"\\u00" in encoded:
+        encoded = ESCAPE.sub(_lower, encoded)
     return Group(number(tag), tag[5] - ord("0"), count, encoded)
 
 
