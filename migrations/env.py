@@ -20,13 +20,17 @@ TABLE_LOCK_S = 10
 
 
 def review(_context, _revision, scripts):
-    """Put what Alembic found in an order that every engine takes; refuse removals that nobody asked for."""
+    """Put what Alembic found in an order that every engine takes; refuse what would lose rows."""
     for script in scripts:
-        said = writing.removal(script.upgrade_ops)
-        if said and os.environ.get("REMOVE") != "1":
+        said = writing.orphaning(script.upgrade_ops)
+        if os.environ.get("REMOVE") != "1":
+            said = said or writing.removal(script.upgrade_ops)
+        if said:
             context.config.print_stdout("%s", said)
             sys.exit(1)
         writing.fill_before_required(script.upgrade_ops)
+        writing.retype_relations(script.upgrade_ops)
+        writing.retype_relations(script.downgrade_ops)
         writing.leave_indexes_to_their_table(script.upgrade_ops)
         writing.leave_indexes_to_their_table(script.downgrade_ops)
 
@@ -82,6 +86,8 @@ with engine.connect().execution_options(writes=True) as connection:
         process_revision_directives=review,
         # In SQLite one transaction is the turn: another migration in between would find other versions.
         transaction_per_migration=not is_sqlite(url),
+        # Alembic takes SQLite for a database that commits each change of a table by itself.
+        transactional_ddl=True if is_sqlite(url) else None,
     )
     with context.begin_transaction():
         context.run_migrations()

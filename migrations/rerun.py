@@ -46,16 +46,18 @@ def constraint(at: Inspector, step: Any) -> bool:
     return step.constraint_name in {one["name"] for one in found}
 
 
-def retyped(at: Inspector, step: Any) -> bool:
-    """Return whether the column has the type that it is to get, and nothing else is to change."""
-    if step.modify_type is None or not column(at, step):
+def altered(at: Inspector, step: Any) -> bool:
+    """Return whether the column has the type and takes the NULLs that it is to, and no more is to change."""
+    if step.modify_server_default is not False or step.modify_name is not None:
         return False
-    others = (step.modify_nullable, step.modify_name)
-    if step.modify_server_default is not False or any(other is not None for other in others):
+    if not column(at, step):
         return False
     dialect = at.bind.dialect
     [present] = [one for one in at.get_columns(step.table_name) if one["name"] == step.column_name]
-    return bool(present["type"].compile(dialect) == step.modify_type.compile(dialect))
+    if step.modify_nullable not in (None, present["nullable"]):
+        return False
+    wanted = step.modify_type
+    return wanted is None or bool(present["type"].compile(dialect) == wanted.compile(dialect))
 
 
 def is_printed(operations: Operations) -> bool:
@@ -97,7 +99,7 @@ Operations.implementation_for(ops.CreateTableOp, replace=True)(create_table)
 unless(no(table), ops.DropTableOp, toimpl.drop_table)
 unless(column, ops.AddColumnOp, toimpl.add_column)
 unless(no(column), ops.DropColumnOp, toimpl.drop_column)
-unless(retyped, ops.AlterColumnOp, toimpl.alter_column)
+unless(altered, ops.AlterColumnOp, toimpl.alter_column)
 unless(index, ops.CreateIndexOp, toimpl.create_index)
 unless(no(index), ops.DropIndexOp, toimpl.drop_index)
 unless(no(constraint), ops.DropConstraintOp, toimpl.drop_constraint)

@@ -2,14 +2,16 @@
 
 from typing import Any, Literal
 
+from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from sqlalchemy import String
 
 from shared.models import columns
+from shared.models.columns import DECLARED, LONG_TEXT, RECORD_ID, index_name
 
 #: What migrations/types.py has under the same names.
-TYPES = {"ID": columns.ID, "RECORD_ID": columns.RECORD_ID, "LONG_TEXT": columns.LONG_TEXT}
+TYPES = {"ID": columns.ID, "RECORD_ID": RECORD_ID, "LONG_TEXT": LONG_TEXT}
 
 REMOVAL = """\
 Nothing was written. The migration would remove, with the data in them:
@@ -17,6 +19,12 @@ Nothing was written. The migration would remove, with the data in them:
 Renamed? The database keeps the old name and the app has the new one: {how}.
 Not used any more? Leave it declared as long as versions of the app that use it are out. Then remove it with
   make migration M="…" REMOVE=1"""
+
+ORPHANING = """\
+Nothing was written. {name} would be required and cascade in a table that is there already: what apps
+without this column make would name no parent, and so be stored deleted. Declare it optional, as
+  Mapped[str | None] = columns.relation(…, "cascade")
+or let it "keep"."""
 
 
 def by_name(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
@@ -50,6 +58,18 @@ def removal(steps: ops.UpgradeOps) -> str | None:
     return REMOVAL.format(removed="\n  ".join(removed), how=", ".join(how))
 
 
+def orphaning(steps: ops.UpgradeOps) -> str | None:
+    """Return why a relation cannot be added to a table that is there as it is declared; None if it can."""
+    for table in steps.ops:
+        for step in table.ops if isinstance(table, ops.ModifyTableOps) else ():
+            if not isinstance(step, ops.AddColumnOp):
+                continue
+            column = step.column.info.get(DECLARED)
+            if column and column.is_enforced and not column.optional:
+                return ORPHANING.format(name=f"{step.table_name}.{column.attribute}")
+    return None
+
+
 def leave_indexes_to_their_table(steps: ops.OpContainer) -> None:
     """Leave out what a dropped table takes along; MySQL drops no index that a foreign key needs."""
     dropped = {step.table_name for step in steps.ops if isinstance(step, ops.DropTableOp)}
@@ -74,3 +94,44 @@ def fill_before_required(steps: ops.UpgradeOps) -> None:
                 filled.append(ops.ExecuteSQLOp(fill))
         filled.append(step)
     steps.ops = filled
+
+
+class RetypeRelation(ops.MigrateOperation):
+    """A step of migrations/relations.py."""
+
+    def __init__(self, step: str, change: ops.AlterColumnOp) -> None:
+        self.step, self.arguments = step, (change.table_name, change.column_name)
+
+
+@renderers.dispatch_for(RetypeRelation)
+def _render(context: AutogenContext, step: RetypeRelation) -> str:
+    context.imports.add(f"from migrations.relations import {step.step}")
+    return f"{step.step}{step.arguments!r}"
+
+
+def retype_relations(steps: ops.OpContainer) -> None:
+    """Let migrations/relations.py change the type of a relation: not while it has an index."""
+    ordered: list[ops.MigrateOperation] = []
+    for table in steps.ops:
+        if not isinstance(table, ops.ModifyTableOps):
+            ordered.append(table)
+            continue
+        # What the server looks for rows by has an index; a plain string of that length has none.
+        indexes = {getattr(step, "index_name", None) for step in table.ops}
+        changes = [
+            step
+            for step in table.ops
+            if isinstance(step, ops.AlterColumnOp)
+            and index_name(step.table_name, step.column_name) in indexes
+        ]
+        narrowed = [step for step in changes if _is_id(step.modify_type)]
+        widened = [step for step in changes if _is_id(step.existing_type)]
+        ordered += [RetypeRelation("to_record_id", step) for step in narrowed]
+        table.ops = [step for step in table.ops if step not in (*narrowed, *widened)]
+        ordered += [table] if table.ops else []
+        ordered += [RetypeRelation("to_long_text", step) for step in widened]
+    steps.ops = ordered
+
+
+def _is_id(type_: object) -> bool:
+    return getattr(type_, "length", None) == RECORD_ID.length

@@ -4,11 +4,29 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from shared.models.account import LoginFailures, Session, User
+from shared.models.identity import Identity
+from shared.models.mail import Mail, MailAddress, MailCode
 from shared.models.restore import Restore
 from shared.models.revocation import Revocation
+from shared.models.space import Invitation, Member, Resend, Space
 from shared.models.synced import Synced
 
-__all__ = ["LoginFailures", "Restore", "Revocation", "Session", "Synced", "User"]
+__all__ = [
+    "Identity",
+    "Invitation",
+    "LoginFailures",
+    "Mail",
+    "MailAddress",
+    "MailCode",
+    "Member",
+    "Resend",
+    "Restore",
+    "Revocation",
+    "Session",
+    "Space",
+    "Synced",
+    "User",
+]
 
 # After the server's own tables, whose names no declaration may take.
 for _module in iter_modules(__path__):

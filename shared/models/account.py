@@ -1,6 +1,6 @@
 """Accounts, and one session per device login."""
 
-from sqlalchemy import BigInteger, ForeignKey, String, Text, text
+from sqlalchemy import BigInteger, ForeignKey, String, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.database.base import Base
@@ -8,7 +8,7 @@ from shared.models.columns import ID, TABLE_OPTIONS
 
 
 class User(Base):
-    """An account. It owns the rows of every synced table that carry its id."""
+    """An account. Its personal space, which has its id, goes with it."""
 
     __tablename__ = "users"
     __table_args__ = TABLE_OPTIONS
@@ -16,8 +16,12 @@ class User(Base):
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     #: In lower case: addresses are compared without case, on every engine alike.
     email: Mapped[str] = mapped_column(String(255), unique=True)
-    #: Argon2id, in its own encoded form.
-    password: Mapped[str] = mapped_column(String(255))
+    #: Whether somebody has shown to read its mail.
+    email_verified: Mapped[bool] = mapped_column(default=False, server_default=false())
+    #: The e-mail that takes its place when it is verified. NULL for none.
+    pending_email: Mapped[str | None] = mapped_column(String(255), index=True)
+    #: Argon2id, in its own encoded form. NULL for an account that is opened by a provider's ID token alone.
+    password: Mapped[str | None] = mapped_column(String(255))
     name: Mapped[str | None] = mapped_column(String(255))
     role: Mapped[str] = mapped_column(String(16), index=True)
     is_active: Mapped[bool]
@@ -25,8 +29,15 @@ class User(Base):
     updated_at: Mapped[int] = mapped_column(BigInteger)
     #: The user's sync clock (docs/api.md, "The sync clock"): moved only by services/sync/clock.py.
     last_modified_at: Mapped[int] = mapped_column(BigInteger)
+    #: The session that took every tick after `pushed_since` up to `pushed_at`. Of use only while the clock
+    #: stands at `pushed_at`: whoever else moves it need not know of these three.
+    pushed_by: Mapped[str | None] = mapped_column(ID)
+    pushed_since: Mapped[int | None] = mapped_column(BigInteger)
+    pushed_at: Mapped[int | None] = mapped_column(BigInteger)
     #: Up to which tick the purge has removed tombstones of this user; 0: none.
     purged_until: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
+    #: Whether `members` or `resends` may have rows of this user: nobody else pays for spaces.
+    has_spaces: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class LoginFailures(Base):
@@ -37,6 +48,8 @@ class LoginFailures(Base):
 
     #: SHA-256 of what is counted: what strangers type, and where they are, is nobody's to read.
     email_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    #: The same of the e-mail alone, so that all its counts can be lifted. NULL for a session's.
+    account_hash: Mapped[str | None] = mapped_column(String(64), index=True)
     failures: Mapped[int]
     first_failed_at: Mapped[int] = mapped_column(BigInteger, index=True)
 

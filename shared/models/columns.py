@@ -23,6 +23,10 @@ ID = String(36).with_variant(
 RECORD_ID = String(128).with_variant(
     mysql.VARCHAR(128, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
 )
+#: A SHA-256 that stands for an id.
+DIGEST = String(64).with_variant(
+    mysql.VARCHAR(64, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
+)
 #: A text as long as WatermelonDB takes: MySQL's TEXT would end at 65,535 bytes.
 LONG_TEXT = Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 #: Bytes of a MySQL TEXT, and so of a `text()` column whatever the engine.
@@ -94,6 +98,9 @@ class Column:
         """Return what WatermelonDB's sanitizer puts in the place of no value."""
         return None if self.optional else EMPTY[self.kind]
 
+
+#: The wire column of a shareable table. Nothing is stored under it: it is the first part of the row's key.
+SPACE = Column("string", "space_id", optional=True)
 
 #: Under this key of `info` a SQL column carries what was declared.
 DECLARED = "declared"

@@ -1,4 +1,4 @@
-"""The demo's tables, which the playground shows. `make adopt` takes them away for an app's own."""
+"""The demo's tables. `make adopt` takes them away for an app's own."""
 
 from sqlalchemy.orm import Mapped
 
@@ -11,6 +11,7 @@ class Project(Synced, Base):
     """A list of tasks."""
 
     __tablename__ = "projects"
+    SHAREABLE = True
 
     name: Mapped[str] = columns.string(255)
     description: Mapped[str | None] = columns.text()

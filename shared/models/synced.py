@@ -6,7 +6,7 @@ pull, push, repair and cascade follow from them. Add a class, then a migration (
 
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Boolean, ForeignKeyConstraint, Index
+from sqlalchemy import BigInteger, Boolean, Index
 from sqlalchemy.orm import Mapped, MappedColumn, declared_attr, mapped_column
 
 from shared.database.base import Base
@@ -17,14 +17,17 @@ from shared.models.declaration import read_declaration
 class Synced:
     """The columns that a row needs to be synced, besides its own.
 
-    Keyed by user first: no statement can reach another user's row, two users may hold the same
-    id, and one user's rows lie together on disk.
+    Keyed by space first: no statement can reach another space's row, two spaces may hold the same
+    id, and one space's rows lie together on disk.
     """
 
     __tablename__: Any
     #: The table's name on the wire, where it is not its name in SQL.
     WIRE_NAME: ClassVar[str | None] = None
+    #: Whether an app may put rows into a shared space: records then have the wire column `space_id`.
+    SHAREABLE: ClassVar[bool] = False
 
+    #: The space's id. The name is from before there were shared ones: a personal space has its user's id.
     user_id: Mapped[str] = mapped_column(ID, primary_key=True, sort_order=-20)
     id: Mapped[str] = mapped_column(RECORD_ID, primary_key=True, sort_order=-19)
     #: Tick of the sync clock at which the row came into being: inserted, or brought back to life.
@@ -47,7 +50,7 @@ class Synced:
     @declared_attr.directive
     @classmethod
     def __table_args__(cls) -> tuple[Any, ...]:
-        """Declare ownership and the indexes of the pull, the purge and each parent."""
+        """Declare the indexes of the pull, the purge and each parent."""
         name = cls.__tablename__
         own: list[Column] = [
             value.column.info[DECLARED]
@@ -55,7 +58,6 @@ class Synced:
             if isinstance(value, MappedColumn) and DECLARED in value.column.info
         ]
         return (
-            ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
             Index(index_name(name, "pull"), "user_id", "updated_at_ms"),
             Index(index_name(name, "tombstones"), "is_deleted", "updated_at_ms"),
             *(
@@ -67,7 +69,7 @@ class Synced:
         )
 
 
-SERVER_COLUMNS = frozenset(Synced.__annotations__) - {"__tablename__", "WIRE_NAME"}
+SERVER_COLUMNS = frozenset(Synced.__annotations__) - {"__tablename__", "WIRE_NAME", "SHAREABLE"}
 
 
 def server_tables() -> set[str]:

@@ -4,11 +4,21 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 from sqlalchemy import Column as SqlColumn
-from sqlalchemy import ColumnElement, Table, Text, func, literal_column, quoted_name
+from sqlalchemy import (
+    ColumnElement,
+    Table,
+    Text,
+    bindparam,
+    func,
+    literal_column,
+    null,
+    quoted_name,
+)
 
 from shared.database.base import Base
-from shared.models.columns import DECLARED, Column, DeclarationError, Value
+from shared.models.columns import DECLARED, SPACE, Column, DeclarationError, Value
 from shared.models.declaration import check_name, refuse_clashes
+from shared.models.space import SPACE_TABLES
 from shared.models.synced import Synced, server_tables
 
 
@@ -32,15 +42,49 @@ class SyncedTable:
         """Return the names of `columns`."""
         return tuple(column.name for column in self.columns)
 
+    @property
+    def is_shareable(self) -> bool:
+        """Return whether its records name their space."""
+        return self.model.SHAREABLE
+
+    @cached_property
+    def wire_columns(self) -> tuple[Column, ...]:
+        """Return what a record on the wire has besides its id."""
+        return (*self.columns, SPACE) if self.is_shareable else self.columns
+
     @cached_property
     def known_names(self) -> frozenset[str]:
         """Return every name that a pushed record may have."""
-        return frozenset((*self.names, "id", "_status", "_changed"))
+        return frozenset((*(c.name for c in self.wire_columns), "id", "_status", "_changed"))
 
     @cached_property
     def empty_values(self) -> dict[str, Value]:
         """Return the values of a row that was sent without any. What it belongs to is not known."""
-        return {c.name: None if c.is_enforced else c.empty for c in self.columns}
+        return {c.name: None if c.is_enforced else c.empty for c in self.wire_columns}
+
+    @cached_property
+    def upward(self) -> Column | None:
+        """Return the relation to what a row is below, and moves along with: the first that cascades."""
+        relations = (c for c in self.columns if c.relation and c.relation.on_delete == "cascade")
+        return next(relations, None)
+
+    @cached_property
+    def home(self) -> Column | None:
+        """Return the relation whose parent's space a row is in; None where the row itself says which."""
+        return None if self.is_shareable else self.upward
+
+    @cached_property
+    def depth(self) -> int | None:
+        """Return how many such relations lead to a shareable table; None where none does.
+
+        The rows of a table without are in the personal spaces of those who pushed them.
+        """
+        table, depth = self, 0
+        while not table.is_shareable:
+            if table.home is None or table.home.relation is None or depth > len(synced_tables()):
+                return None
+            table, depth = tables_by_name()[table.home.relation.parent], depth + 1
+        return depth
 
     @cached_property
     def enforced(self) -> tuple[Column, ...]:
@@ -51,21 +95,47 @@ class SyncedTable:
         """Return the SQL column of a declared one."""
         return self.sql.c[column.attribute]
 
-    def value(self, column: Column) -> ColumnElement[Value]:
-        """Return the value of a declared column: of a required text, empty if a release did not know it."""
+    def value(self, column: Column, *, is_sent: bool = False) -> ColumnElement[Value]:
+        """Return the value of a declared column: of a required text, empty if a release did not know it.
+
+        A required relation that is newer than the row is null to the server, and empty when it is sent.
+        """
         sql = self.column(column)
-        if column.optional or column.is_enforced or not isinstance(sql.type, Text):
+        is_filled = is_sent if column.is_enforced else isinstance(sql.type, Text)
+        if column.optional or not is_filled:
             return sql
         return func.coalesce(sql, literal_column("''", sql.type))
 
     @cached_property
     def record(self) -> tuple[ColumnElement[Value], ...]:
         """Return what a record on the wire is made of, by its names: the id and the columns."""
-        return (self.sql.c.id, *(self.value(c).label(_quoted(c.name)) for c in self.columns))
+        return self._record(is_sent=False)
 
-    def of(self, user_id: str | ColumnElement[str]) -> ColumnElement[bool]:
+    @cached_property
+    def sent_record(self) -> tuple[ColumnElement[Value], ...]:
+        """Return the same as a device is sent it, of a row in a personal space."""
+        space = (null().label(_quoted(SPACE.name)),) if self.is_shareable else ()
+        return (*self._record(is_sent=True), *space)
+
+    @cached_property
+    def shared_record(self) -> tuple[ColumnElement[Value], ...]:
+        """Return the same of a row in any space."""
+        return (*self._record(is_sent=True), *self.space)
+
+    @cached_property
+    def space(self) -> tuple[ColumnElement[Value], ...]:
+        """Return the column `space_id` of a shareable table; null for that of `me`, a parameter."""
+        key = self.sql.c.user_id
+        space = func.nullif(key, bindparam("me"), type_=key.type).label(_quoted(SPACE.name))
+        return (space,) if self.is_shareable else ()
+
+    def _record(self, *, is_sent: bool) -> tuple[ColumnElement[Value], ...]:
+        values = [self.value(c, is_sent=is_sent).label(_quoted(c.name)) for c in self.columns]
+        return (self.sql.c.id, *values)
+
+    def of(self, space_id: str | ColumnElement[str]) -> ColumnElement[bool]:
         """Return the condition that every statement on a synced table begins with."""
-        return self.sql.c.user_id == user_id
+        return self.sql.c.user_id == space_id
 
 
 @cache
@@ -86,6 +156,11 @@ def synced_tables() -> tuple[SyncedTable, ...]:
     refuse_clashes("The tables", [table.name for table in tables])
     names = {table.name for table in tables}
     for table in tables:
+        if table.is_shareable and SPACE.name in {name.lower() for name in table.names}:
+            raise DeclarationError(
+                f"{table.model.__name__} is shareable, so its records have a column space_id, and it "
+                "cannot declare another. Remove the column, or SHAREABLE."
+            )
         for column in table.columns:
             if column.relation and column.relation.parent not in names:
                 raise DeclarationError(
@@ -98,8 +173,8 @@ def synced_tables() -> tuple[SyncedTable, ...]:
 
 @cache
 def unsynced_tables() -> tuple[Table, ...]:
-    """Return the server's own tables."""
-    names = server_tables()
+    """Return the server's own tables, but for those of spaces."""
+    names = server_tables() - SPACE_TABLES
     return tuple(table for table in Base.metadata.tables.values() if table.name in names)
 
 
