@@ -52,6 +52,8 @@ def create_service(
     # Bodies read as docs/api.md writes them; `sort_keys` is there for caches, which must not keep ours.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.converters["id"] = schemas.IdConverter
+    # None of our functions is asynchronous; Flask would look at each of them with every request.
+    app.ensure_sync = lambda func: func  # type: ignore[method-assign]
     # A path is exact.
     app.url_map.merge_slashes = False
     for plumbing in (

@@ -9,6 +9,8 @@ from typing import Any
 from environs import Env, ValidationError, validate
 
 from shared.database.urls import check_database_url, check_redis_url
+from shared.mail_url import check_mail_url
+from shared.providers import check_providers_file
 
 #: What a body may have (docs/api.md, "Conventions"); a push has a limit of its own.
 MAX_BODY_BYTES = 64 * 1024
@@ -29,6 +31,17 @@ def load_passwords(env: Env) -> dict[str, Any]:
         "ARGON2_PASSES": env.int("ARGON2_PASSES", MIN_PASSES, validate=passes),
         "HASHES_AT_ONCE": env.int("HASHES_AT_ONCE", 4, validate=positive),
     }
+
+
+def load_mail(env: Env) -> dict[str, Any]:
+    """Read the setting by which a service knows whether to write mail."""
+    return {"MAIL_URL": env.str("MAIL_URL", "", validate=check_mail_url)}
+
+
+def load_accounts(env: Env) -> dict[str, Any]:
+    """Read the settings of the services that change accounts."""
+    providers = env.str("OIDC_PROVIDERS_FILE", "", validate=check_providers_file)
+    return load_passwords(env) | load_mail(env) | {"OIDC_PROVIDERS_FILE": providers}
 
 
 def readable(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
 from shared.observability import metrics
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 #: A hanging Redis costs a request this much, once per pause, and nothing in between.
 TIMEOUT_S = 0.25
 PAUSE_S = 1.0
+#: A subscription that has nothing to tell for so long is asked, and given up when it does not answer for
+#: three times it.
+QUIET_S = 1.0
 #: How long replicas may take to have a write that must not be lost: less than `TIMEOUT_S`.
 REPLICAS_MS = 150
 
@@ -38,6 +42,7 @@ class Cache:
         #: When the youngest connection was made. Before the first one there is nothing to doubt.
         self.connected_at = float("-inf")
         self.has_failed = False
+        self.scripts: dict[str, Any] = {}
 
     @cached_property
     def redis(self) -> Any:
@@ -129,7 +134,15 @@ def is_doubtful(seconds: float) -> bool:
 
 def run_script(script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
     """Run a Lua script, whose keys share a hash slot; None when Redis does not answer."""
-    return _attempt(lambda redis: redis.register_script(script)(keys, arguments))
+
+    def run(redis: Any) -> Any:
+        scripts = _cache().scripts
+        # Kept, since its hash is computed when it is made.
+        if script not in scripts:
+            scripts[script] = redis.register_script(script)
+        return scripts[script](keys, arguments)
+
+    return _attempt(run)
 
 
 def run_on_each(script: str, arguments: Mapping[str, Sequence[Any]]) -> list[Any] | None:
@@ -160,27 +173,31 @@ def write_for_good(script: str, key: str, arguments: Sequence[Any]) -> bool:
     return bool(_attempt(write))
 
 
-def get(key: str) -> bytes | None:
-    """Return the value under `key`, or None."""
-    value: bytes | None = _attempt(lambda redis: redis.get(key) or b"")
-    outcome = "failed" if value is None else "hit" if value else "miss"
-    metrics.CACHE.labels(outcome).inc()
-    return value or None
-
-
-def put(key: str, value: bytes, seconds: int) -> bool:
-    """Hold `value` under `key` for `seconds`; return whether that was done."""
-    return bool(_attempt(lambda redis: redis.set(key, value, ex=seconds)))
-
-
 def drop(key: str) -> None:
     """Forget what is under `key`."""
     _attempt(lambda redis: redis.delete(key))
 
 
-def profile_key(user_id: str) -> str:
-    """Return where the copy of a profile is, whatever its version: so it can be dropped."""
-    return f"profile:{user_id}"
+def listen(channel: str) -> Iterator[str | None]:
+    """Yield what is published on a channel while Redis answers; None when that begins, and in silence."""
+    try:
+        with _cache().redis.pubsub() as subscription:
+            subscription.subscribe(channel)
+            heard = time.monotonic()
+            while time.monotonic() < heard + 3 * QUIET_S:
+                message = subscription.get_message(timeout=QUIET_S)
+                if message is None:
+                    subscription.ping()
+                    continue
+                heard = time.monotonic()
+                yield (
+                    message["data"].decode(errors="replace")
+                    if message["type"] == "message"
+                    else None
+                )
+            raise RedisTimeout
+    except (RedisError, RedisClusterException) as error:
+        log.debug("subscription_failed", extra={"cause": type(error).__name__})
 
 
 def state() -> str:

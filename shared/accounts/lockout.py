@@ -5,17 +5,30 @@ round, and taken back when the password was right. Counted in the database, so t
 Redis and for all instances together; and for unknown e-mails too, so that nothing tells them apart.
 """
 
-import hashlib
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, Select, bindparam, case, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Dialect,
+    Row,
+    Select,
+    bindparam,
+    case,
+    delete,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
+from shared.accounts.digests import digest
 from shared.accounts.passwords import verify_password
 from shared.database.base import db
-from shared.database.bulk import insert_or_update
+from shared.database.bulk import compiled, insert_or_update
 from shared.database.transaction import transaction
 from shared.models import LoginFailures
 from shared.now import now_ms
@@ -78,6 +91,8 @@ class Limit:
 
     key: str
     most: int
+    #: What stands for the e-mail whose logins it limits.
+    account: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,8 +108,9 @@ class Attempt:
 
 def login_limits(email: str, client: str | None) -> list[Limit]:
     """Return the limits of a login from an address, the narrowest last."""
-    here = _digest("login", email, network(client or ""))
-    return [Limit(key(email), MAX_FROM_ANYWHERE), Limit(here, MAX_FROM_ONE_NETWORK)]
+    account, here = key(email), digest("login", email, network(client or ""))
+    anywhere = Limit(account, MAX_FROM_ANYWHERE, account)
+    return [anywhere, Limit(here, MAX_FROM_ONE_NETWORK, account)]
 
 
 def confirmation_limits(session_id: str) -> list[Limit]:
@@ -102,7 +118,18 @@ def confirmation_limits(session_id: str) -> list[Limit]:
 
     Apart from logins: a stranger's guesses do not lock out who is signed in.
     """
-    return [Limit(_digest("session", session_id), MAX_OF_ONE_SESSION)]
+    return [Limit(digest("session", session_id), MAX_OF_ONE_SESSION)]
+
+
+@cache
+def _counting(dialect: Dialect, number: int) -> tuple[str, dict[str, Any]]:
+    """Return the statement that counts an attempt under each of some keys, and its own values."""
+    row = {"failures": literal_column("1"), "first_failed_at": _NOW}
+    rows = [
+        row | {name: bindparam(f"{name}_{n}") for name in ("email_hash", "account_hash")}
+        for n in range(number)
+    ]
+    return compiled(dialect, insert_or_update(LoginFailures.__table__, rows, _UPDATES))
 
 
 @transaction
@@ -116,10 +143,14 @@ def begin(
     now = now_ms()
     # All lock the rows in one order. Each holds them until it has read them, and so reads the number
     # of its own attempt.
-    keys = sorted(limit.key for limit in limits)
-    rows = [{"email_hash": key, "failures": 1, "first_failed_at": now} for key in keys]
+    ordered = sorted(limits, key=lambda limit: limit.key)
+    keys = [limit.key for limit in ordered]
     connection = db.session.connection()
-    connection.execute(insert_or_update(LoginFailures.__table__, rows, _UPDATES), {"now": now})
+    text, constants = _counting(connection.dialect, len(ordered))
+    rows: dict[str, str | None] = {}
+    for n, limit in enumerate(ordered):
+        rows |= {f"email_hash_{n}": limit.key, f"account_hash_{n}": limit.account}
+    connection.exec_driver_sql(text, {**constants, **rows, "now": now})
     found = connection.execute(query, {"keys": keys, **values}).all()
     counts = {row.email_hash: row for row in found}
     waits = [
@@ -151,6 +182,11 @@ def forget(attempt: Attempt) -> None:
     _take_back(attempt, attempt.failures)
 
 
+def lift(email: str) -> None:
+    """Forget all failures of an e-mail's logins, from wherever, within the caller's transaction."""
+    db.session.execute(delete(LoginFailures).where(LoginFailures.account_hash == key(email)))
+
+
 def _take_back(attempt: Attempt, taken: int) -> None:
     db.session.connection().execute(_TAKE_BACK, {"keys": attempt.keys, "taken": taken})
 
@@ -168,8 +204,4 @@ def network(address: str) -> str:
 
 def key(email: str) -> str:
     """Return what stands for an e-mail in the table and in logs."""
-    return hashlib.sha256(email.encode()).hexdigest()
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return digest(email)

@@ -65,8 +65,10 @@ class Hashing:
         """Return the configured parameters, those of a sample of accounts, and those seen since."""
         if not self.sampled:
             with db.session.begin():
-                sample = db.session.scalars(select(User.password).limit(SAMPLE))
-                self.in_use.update(parameters(stored) for stored in sample)
+                sample = db.session.scalars(
+                    select(User.password).where(User.password.is_not(None)).limit(SAMPLE)
+                )
+                self.in_use.update(parameters(stored) for stored in sample if stored)
             self.sampled = True
         return self.in_use
 

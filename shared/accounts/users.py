@@ -5,6 +5,7 @@ import uuid
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from shared.accounts.mail import tell_email_changed
 from shared.database.base import db
 from shared.models import User
 from shared.now import now_ms
@@ -25,6 +26,11 @@ class LastAdmin(Problem):
     detail = "This is the last administrator. Make somebody else an administrator first."
 
 
+def lock_user(user_id: str) -> User | None:
+    """Return an account's row as it is by now, held until the transaction ends; None when it is gone."""
+    return db.session.get(User, user_id, with_for_update=True, populate_existing=True)
+
+
 def is_last_admin(user: User) -> bool:
     """Return whether no other active administrator is left, within the caller's transaction.
 
@@ -39,13 +45,23 @@ def is_last_admin(user: User) -> bool:
 
 
 def add_user(
-    email: str, hashed: str, name: str | None, *, role: str = "user", is_active: bool = True
+    email: str,
+    hashed: str | None,
+    name: str | None,
+    *,
+    role: str = "user",
+    is_active: bool = True,
+    email_verified: bool = False,
 ) -> User:
-    """Return a new account with its sync clock set, within the caller's transaction. Raises `EmailTaken`."""
+    """Return a new account with its sync clock set, within the caller's transaction. Raises `EmailTaken`.
+
+    Without a password nobody can log in with one.
+    """
     now = now_ms()
     user = User(
         id=str(uuid.uuid4()),
         email=email,
+        email_verified=email_verified,
         password=hashed,
         name=name,
         role=role,
@@ -57,6 +73,20 @@ def add_user(
     db.session.add(user)
     flush_user()
     return user
+
+
+def set_email(user: User, email: str, *, is_verified: bool) -> None:
+    """Set an account's e-mail and whether it is verified; the one before is told, if there is mail.
+
+    Within the caller's transaction, which holds the account's row. Raises `EmailTaken`.
+    """
+    before = user.email
+    user.email, user.email_verified = email, is_verified
+    bump_version(user)
+    if email != before:
+        user.pending_email = None
+        flush_user()
+        tell_email_changed(user, before)
 
 
 def flush_user() -> None:

@@ -44,6 +44,10 @@ MARK_MS = 10_000
 #: and a server may come back with a list as old as two rounds, each as long as a mark.
 OVERLAP_MS = (TRANSACTION_S + STATEMENT_S) * 1000 + 3 * MARK_MS
 CLOCK_MS = 60_000
+#: The channel on which pushes tell of the clocks that they moved: user, tick, session, the clock before.
+MOVES = "moves"
+#: In the place of a session there, where none of the user's own has moved the clock.
+NOBODY = "-"
 #: What the clocks of the machines may differ by. Where they do more, the database decides.
 SKEW_MS = 60_000
 #: How long a revocation is kept beyond the last access token: twice that skew, and the tokens' leeway.
@@ -111,12 +115,14 @@ return 1
 """
 )
 
-#: KEYS: clock. ARGV: tick, life. A clock is only ever raised.
+#: KEYS: clock. ARGV: tick, life, and a channel and what is told there, if anything. A clock is only ever
+#: raised. A server that forbids the channel has the clock all the same.
 RAISE = """
 local known = redis.call('GET', KEYS[1])
 if not known or tonumber(known) < tonumber(ARGV[1]) then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end
+if ARGV[3] then redis.pcall('PUBLISH', ARGV[3], ARGV[4]) end
 return 1
 """
 
@@ -197,10 +203,31 @@ def _check(claims: Mapping[str, Any]) -> tuple[Answer | None, str]:
     return Answer(is_revoked=False, clock=int(clock) if clock else None), "alive"
 
 
-def raise_clock(user_id: str, tick: int) -> None:
-    """Let Redis know of a clock that the database holds. A failure may delay a change by a minute."""
+def raise_clock(user_id: str, tick: int, moved: tuple[str, int] | None = None) -> None:
+    """Let Redis know of a clock that the database holds. A failure may delay a change by a minute.
+
+    `moved` is told to whoever listens, when the clock was moved right now: by which session, from which tick.
+    """
     if redis.is_configured():
-        redis.run_script(RAISE, [clock_key(user_id)], [tick, CLOCK_MS])
+        told = _told(user_id, tick, *moved) if moved else []
+        redis.run_script(RAISE, [clock_key(user_id)], [tick, CLOCK_MS, *told])
+
+
+def raise_clocks(clocks: Mapping[str, int], tick: int, session_id: str = NOBODY) -> None:
+    """Let Redis, and whoever listens, know of a tick that several users got, in one go.
+
+    `clocks`: where each stood before; `session_id`: of whoever pushed, which is nobody's of theirs.
+    """
+    if redis.is_configured() and clocks:
+        sent = {
+            clock_key(user_id): [tick, CLOCK_MS, *_told(user_id, tick, session_id, before)]
+            for user_id, before in clocks.items()
+        }
+        redis.run_on_each(RAISE, sent)
+
+
+def _told(user_id: str, tick: int, session_id: str, before: int) -> list[str]:
+    return [MOVES, " ".join((user_id, str(tick), session_id, str(before)))]
 
 
 def drop_clock(user_id: str) -> None:
@@ -372,6 +399,20 @@ class Reconciler:
         }
         filled = redis.run_on_each(FILL, arguments)
         return filled is not None and all(filled)
+
+
+def ended_since(since: int | None) -> tuple[int, set[str]]:
+    """Return the database's time, and the sessions that were revoked after it was `since`; None: just now.
+
+    And some that were so before: none is missed that was committed since. Of a clock that was set back, all
+    that are remembered.
+    """
+    with db.engines["look_ups"].connect() as connection:
+        now: int = connection.scalar(select(database_now())) or 0
+        wanted = select(Revocation.session_id)
+        if since is None or since <= now:
+            wanted = wanted.where(Revocation.revoked_at > (since or now) - OVERLAP_MS)
+        return now, set(connection.scalars(wanted))
 
 
 def start_reconciler(app: Flask) -> None:

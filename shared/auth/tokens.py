@@ -32,6 +32,8 @@ PEM_END = "-----END PUBLIC KEY-----"
 
 #: Ids as we make them, and no others: a table of ASCII cannot be asked for anything else.
 CLAIMED_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+#: Tokens that a process remembers.
+MAX_VERIFIED = 4096
 #: In seconds: a JavaScript number's whole range, in milliseconds.
 MAX_TIME = 2**53 // 1000
 
@@ -71,8 +73,6 @@ class PublicKeys:
     together with the key.
     """
 
-    MAX_VERIFIED = 4096
-
     def __init__(self, path: Path) -> None:
         self.read_at = path.stat().st_mtime_ns
         self.by_kid = read_public_keys(path)
@@ -80,7 +80,7 @@ class PublicKeys:
 
     def remember(self, token: str, claims: dict[str, Any]) -> None:
         """Keep the claims of a token that one of these keys verified."""
-        if len(self.verified) >= self.MAX_VERIFIED:
+        if len(self.verified) >= MAX_VERIFIED:
             self.verified.clear()
         self.verified[token] = claims
 
@@ -106,20 +106,14 @@ class KeyRing:
 class TokenManager(JWTManager):
     """flask-jwt-extended, with two things that none of its loaders can do.
 
-    A verified access token is not verified again, and a token that comes from the future is ours by its
+    A verified access token is remembered, and a token that comes from the future is ours by its
     signature: the machine's clock was set back, and nobody is to be logged out for that.
     """
 
     def _decode_jwt_from_config(
         self, encoded_token: str, csrf_value: str | None = None, allow_expired: bool = False
     ) -> dict[str, Any]:
-        ring: KeyRing = current_app.extensions["public_keys"]
-        g.public_keys = keys = ring.current()
-        claims = keys.verified.get(encoded_token)
-        if claims is not None:
-            if not allow_expired and claims["exp"] + LEEWAY_SECONDS <= now_ms() / 1000:
-                raise _expired(encoded_token, claims)
-            return claims
+        g.public_keys = keys = _key_ring().current()
         try:
             claims = super()._decode_jwt_from_config(encoded_token, csrf_value, allow_expired)
         except ImmatureSignatureError:
@@ -129,12 +123,20 @@ class TokenManager(JWTManager):
         return claims
 
 
-def _expired(token: str, claims: dict[str, Any]) -> ExpiredSignatureError:
-    """Return the error of an expired token, as flask-jwt-extended's handler takes it."""
-    error = ExpiredSignatureError("Signature has expired")
-    error.jwt_header = jwt.get_unverified_header(token)  # type: ignore[attr-defined]
-    error.jwt_data = claims  # type: ignore[attr-defined]
-    return error
+def _key_ring() -> KeyRing:
+    ring: KeyRing = current_app.extensions["public_keys"]
+    return ring
+
+
+def remembered(token: str) -> dict[str, Any] | None:
+    """Return the claims of an access token that one of the present keys has verified before.
+
+    None for any other, and for one that has expired since.
+    """
+    claims = _key_ring().current().verified.get(token)
+    if claims is None or claims["exp"] + LEEWAY_SECONDS <= now_ms() / 1000:
+        return None
+    return claims
 
 
 def init_app(app: Flask) -> JWTManager:
@@ -226,4 +228,4 @@ def _decode_from_the_future(token: str) -> dict[str, Any]:
 
 def public_jwks() -> list[dict[str, str]]:
     """Return every key that verifies tokens now, as JWKs."""
-    return [jwk(key) for key in current_app.extensions["public_keys"].current().by_kid.values()]
+    return [jwk(key) for key in _key_ring().current().by_kid.values()]

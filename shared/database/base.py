@@ -42,5 +42,6 @@ def init_app(app: Flask) -> None:
     engines.spare_rollbacks(engine)
     engines.keep_usable(engine, look_ups)
     for one, answer_s in ((engine, engines.STATEMENT_S), (look_ups, engines.LOOK_UP_S)):
+        engines.share_tls(one)
         engines.limit_waits(one, answer_s)
         engines.observe(one, app.config["SLOW_SQL_MS"])

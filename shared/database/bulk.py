@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import CursorResult, Executable, Table
+from sqlalchemy import ClauseElement, CursorResult, Dialect, Executable, Table
 from sqlalchemy.dialects import mysql, sqlite
 
 from shared.database.base import db
@@ -38,6 +38,18 @@ def insert_or_update(table: Any, rows: list[dict[str, Any]], updates: list[tuple
         insert = sqlite.insert(table).values(rows)
         return insert.on_conflict_do_update(index_elements=keys, set_=dict(updates))
     return mysql.insert(table).values(rows).on_duplicate_key_update(updates)
+
+
+def compiled(dialect: Dialect, statement: ClauseElement) -> tuple[str, dict[str, Any]]:
+    """Return the text of a statement, and the values that it brings along, whose names are its own.
+
+    For what SQLAlchemy does not remember, or not without hashing all of it.
+    """
+    if dialect.name == "sqlite":
+        # Parameters by name, as the servers have them.
+        dialect = sqlite.dialect(paramstyle="named")
+    found = statement.compile(dialect=dialect)
+    return str(found), {k: v for k, v in found.params.items() if v is not None}
 
 
 def execute_count(statement: Executable) -> int:

@@ -2,10 +2,12 @@
 
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+from pymysql.connections import Connection as PyMySQL
 from sqlalchemy import Connection, Engine, NullPool, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError
@@ -136,6 +138,34 @@ def prepare(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+class SharingTls(PyMySQL):
+    """A connection of PyMySQL that shares its TLS context with all others whose URL says nothing of TLS.
+
+    Such a connection takes whatever TLS the server has, or does without. Yet each would read all
+    certificates of the system for that, which takes tens of milliseconds and most of a megabyte.
+    """
+
+    undemanding: ClassVar[ssl.SSLContext | None] = None
+
+    def _create_ssl_ctx(self, settings: dict[str, Any]) -> ssl.SSLContext:
+        if not settings and SharingTls.undemanding:
+            return SharingTls.undemanding
+        made: ssl.SSLContext = super()._create_ssl_ctx(settings)  # type: ignore[misc]
+        if not settings:
+            SharingTls.undemanding = made
+        return made
+
+
+def share_tls(engine: Engine) -> None:
+    """Let connections to a server be made as `SharingTls`."""
+    if engine.dialect.name == "sqlite":
+        return
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: Any, arguments: Any, named: Any) -> SharingTls:
+        return SharingTls(*arguments, **named)
+
+
 def limit_waits(engine: Engine, answer_s: float | None) -> None:
     """Let a made connection wait `answer_s` for an answer, and notice a peer that is silently gone."""
     if engine.dialect.name == "sqlite":
@@ -154,37 +184,36 @@ def limit_waits(engine: Engine, answer_s: float | None) -> None:
 def keep_usable(engine: Engine, look_ups: Engine) -> None:
     """Keep no connection of either engine whose server is gone, or is one that only reads.
 
-    An error that says so ends it, and every older one with it, since they lead to the same server.
-    A connection that was idle, or was not asked for some seconds, is asked before it is used.
+    An error that says so ends it and, by SQLAlchemy, every older one of its engine. A connection that
+    was idle, was not asked for some seconds, or was asked last before any error of that kind is asked
+    before it is used.
     """
     if engine.dialect.name == "sqlite":
         return
-    lost_at = 0.0
+    doubted_at = 0.0
 
-    def lose() -> None:
-        nonlocal lost_at
-        # While all that is made anew is of no use either, it is not thrown away each time.
-        if time.monotonic() > lost_at + IDLE_S:
-            lost_at = time.monotonic()
+    def doubt() -> None:
+        nonlocal doubted_at
+        doubted_at = time.monotonic()
 
     def handle_error(context: Any) -> None:
-        if errors.meaning(context.original_exception) in errors.SERVER_GONE:
+        meaning = errors.meaning(context.original_exception)
+        if meaning in errors.SERVER_GONE:
             context.is_disconnect = True
-        if context.is_disconnect:
-            lose()
+        # What cannot be reached any more may have left connections that look well.
+        if context.is_disconnect or meaning == "address":
+            doubt()
 
     def connect(_connection: Any, record: Any) -> None:
-        record.info["made"] = record.info["asked"] = time.monotonic()
+        record.info["asked"] = time.monotonic()
 
     def checkout(connection: Any, record: Any, _proxy: object) -> None:
         info, now = record.info, time.monotonic()
-        if info["made"] < lost_at:
-            raise InvalidatePoolError
         # Those of `look_ups` that died while idle are noticed, and replaced, by `look_up`.
         was_idle = "returned" in info and now > info["returned"] + IDLE_S
-        if now > info["asked"] + ASK_S or was_idle:
+        if now > info["asked"] + ASK_S or was_idle or info["asked"] < doubted_at:
             if not is_usable(connection):
-                lose()
+                doubt()
                 # The pool makes a new connection, now and for every other that is as old.
                 raise InvalidatePoolError
             info["asked"] = now
@@ -235,7 +264,8 @@ def spare_rollbacks(engine: Engine) -> None:
 
     @event.listens_for(engine, "reset")
     def reset(connection: Any, record: Any, _state: object) -> None:
-        if record.info.get("open"):
+        # A detached connection has no record.
+        if record is None or record.info.get("open"):
             connection.rollback()
 
 

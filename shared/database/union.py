@@ -6,6 +6,7 @@ SQLite, whose driver is not in Python, come the values.
 
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 import orjson
 from sqlalchemy import (
     Boolean,
-    ClauseElement,
     ColumnElement,
     Connection,
     Dialect,
@@ -22,10 +22,9 @@ from sqlalchemy import (
     collate,
     func,
     literal_column,
-    union_all,
 )
-from sqlalchemy.dialects import sqlite
 
+from shared.database.bulk import compiled
 from shared.database.json_rows import json_value, quoted
 from shared.database.received import BATCH, first_values
 
@@ -45,8 +44,8 @@ class Part:
     query: Select[*tuple[Any, ...]]
     #: What kind of row each is, one digit.
     kind: ColumnElement[int] | int = 0
-    #: The kind of which the id is all that is wanted.
-    bare: int | None = None
+    #: The kind of which the id is all that is wanted, and the condition that says the same of a row.
+    bare: tuple[int, ColumnElement[bool]] | None = None
     #: Whether a row is the list of its values instead of an object.
     as_list: bool = False
 
@@ -62,36 +61,70 @@ class Group:
     encoded: bytes
 
 
-class Union:
-    """The statement of some parts by their numbers, compiled once; its parameters are those of their queries.
+class CompiledPart:
+    """A part by its number, as the SQL of an engine; its parameters are those of its query, by name."""
 
-    SQLite, which is no round trip away, has one for each part.
-    """
-
-    def __init__(self, dialect: Dialect, parts: Mapping[int, Part]) -> None:
-        self.is_sqlite = dialect.name == "sqlite"
-        #: Whether all rows of a part are of one kind.
-        self.is_sorted = all(isinstance(part.kind, int) for part in parts.values())
-        if self.is_sqlite:
-            # Parameters by name, as the servers have them.
-            dialect = sqlite.dialect(paramstyle="named")
-            self.statements = [_compile(dialect, _values(part)) for part in parts.values()]
-            self.encoders = [_encoder(number, part) for number, part in parts.items()]
+    def __init__(self, dialect: Dialect, number: int, part: Part) -> None:
+        self.is_named = dialect.name == "sqlite"
+        #: Whether all rows are of one kind.
+        self.is_sorted = isinstance(part.kind, int)
+        if dialect.name == "sqlite":
+            self.text, self.constants = compiled(dialect, _values(part))
+            self.encode = _encoder(number, part)
         else:
-            tagged = [_tagged(number, part) for number, part in parts.items()]
-            self.statements = [_compile(dialect, union_all(*tagged))]
+            text, constants = compiled(dialect, _tagged(number, part))
+            # Two parts may call values of their own alike.
+            for name in constants:
+                text = text.replace(f"%({name})s", f"%({name}_{number})s")
+            self.text = f"({text})"
+            self.constants = {f"{name}_{number}": value for name, value in constants.items()}
 
-    def rows(self, connection: Connection, values: Mapping[str, Any]) -> Generator[list[bytes]]:
-        """Run the statement; yield its rows in the order of the parts, each a tag and JSON, by batches."""
-        if self.is_sqlite:
-            for (text, constants), encode in zip(self.statements, self.encoders, strict=True):
-                with connection.exec_driver_sql(text, {**constants, **values}, STREAMED) as result:
-                    for rows in result.partitions(BATCH):
-                        yield [encode(*row) for row in rows]
-            return
-        ((text, constants),) = self.statements
-        with connection.exec_driver_sql(text, {**constants, **values}, STREAMED) as result:
-            yield from first_values(result)
+    def bound(self, suffix: str, values: Mapping[str, Any]) -> "CompiledPart":
+        """Return the same with values of its own, so that it may stand in a statement more than once.
+
+        A list is for a parameter that expands; of an empty one nothing is equal to any. `suffix` is no other
+        part's in the statement.
+        """
+        text, constants = self.text, dict(self.constants)
+        for name, value in values.items():
+            names = {f"{name}_{suffix}": value}
+            if isinstance(value, (list, tuple)):
+                names = {f"{name}_{suffix}_{at}": one for at, one in enumerate(value)}
+                there = f"__[POSTCOMPILE_{name}]"
+            else:
+                there = f":{name}" if self.is_named else f"%({name})s"
+            sent = ", ".join(f":{n}" if self.is_named else f"%({n})s" for n in names) or "NULL"
+            found = re.escape(there) + (r"\b" if self.is_named and there.startswith(":") else "")
+            text = re.sub(found, sent, text)
+            constants |= names
+        own = copy(self)
+        own.text, own.constants = text, constants
+        return own
+
+
+def read_rows(
+    connection: Connection, parts: Iterable[CompiledPart], values: Mapping[str, Any]
+) -> Generator[list[bytes]]:
+    """Read the parts by one statement; yield the rows in their order, each a tag and JSON, by batches.
+
+    SQLite, which is no round trip away, is sent one statement for each part.
+    """
+    if connection.dialect.name == "sqlite":
+        for part in parts:
+            sent = {**values, **part.constants}
+            with connection.exec_driver_sql(part.text, sent, STREAMED) as result:
+                for rows in result.partitions(BATCH):
+                    yield [part.encode(*row) for row in rows]
+        return
+    parts = list(parts)
+    if not parts:
+        return
+    sent = {**values}
+    for part in parts:
+        sent |= part.constants
+    text = " UNION ALL ".join(part.text for part in parts)
+    with connection.exec_driver_sql(text, sent, STREAMED) as result:
+        yield from first_values(result)
 
 
 def grouped(batches: Iterable[Sequence[bytes]], *, is_sorted: bool = False) -> Iterator[Group]:
@@ -125,12 +158,6 @@ def by_part(
         raise RuntimeError("The rows of a statement came out of order.")
 
 
-def _compile(dialect: Dialect, query: ClauseElement) -> tuple[str, dict[str, Any]]:
-    """Return the text of a query and the values that it brings along, whose names are its own."""
-    compiled = query.compile(dialect=dialect)
-    return str(compiled), {k: v for k, v in compiled.params.items() if v is not None}
-
-
 def _group(tag: bytes, count: int, encoded: bytes) -> Group:
     # Looking for it first, as few texts have any: the pattern itself is slow.
     if b"\\u00" in encoded:
@@ -141,6 +168,10 @@ def _group(tag: bytes, count: int, encoded: bytes) -> Group:
 def number(row: bytes) -> int:
     """Return the number of the part that a row is of."""
     return int(row[1:5])
+
+
+def _is_bare(part: Part, kind: int) -> bool:
+    return part.bare is not None and part.bare[0] == kind
 
 
 def _tag(number: int, kind: int) -> bytes:
@@ -163,13 +194,11 @@ def _tagged(number: int, part: Part) -> Select[Any]:
     body = [*pieces, quoted(closing)]
     if isinstance(part.kind, int):
         tag: list[ColumnElement[Any]] = [quoted(_tag(number, part.kind).decode())]
-        body = [json_value(columns[0])] if part.kind == part.bare else body
+        body = [json_value(columns[0])] if _is_bare(part, part.kind) else body
     else:
         tag = [quoted(f"\n{number:04}"), part.kind]
         if part.bare is not None:
-            body = [
-                case((part.kind == part.bare, json_value(columns[0])), else_=func.concat(*body))
-            ]
+            body = [case((part.bare[1], json_value(columns[0])), else_=func.concat(*body))]
     value = collate(func.concat(*tag, *body), "utf8mb4_bin")
     return part.query.with_only_columns(value)
 
@@ -192,6 +221,6 @@ def _encoder(number: int, part: Part) -> Callable[..., bytes]:
         for at in flags:
             row[at] = None if row[at] is None else bool(row[at])
         whole = row if part.as_list else dict(zip(names, row, strict=True))
-        return _tag(number, kind) + orjson.dumps(row[0] if kind == part.bare else whole)
+        return _tag(number, kind) + orjson.dumps(row[0] if _is_bare(part, kind) else whole)
 
     return encode

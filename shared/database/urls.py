@@ -68,7 +68,7 @@ def check_database_url(value: str) -> None:
 
 def _parse(value: str) -> URL:
     if value != value.strip() or any(ord(character) < 32 for character in value):
-        raise ValidationError("Begins or ends with a blank, or has a line break in it.")
+        raise ValidationError("Remove the blanks at its ends, and line breaks.")
     try:
         url = make_url(value)
     except ArgumentError as error:
@@ -129,7 +129,7 @@ def check_redis_url(value: str) -> None:
     if not re.match(r"rediss?(\+cluster)?://", value):
         raise ValidationError(f"Begins with no scheme that is known here. {REDIS_FORM}")
     if value != value.strip() or any(ord(character) < 32 for character in value):
-        raise ValidationError("Begins or ends with a blank, or has a line break in it.")
+        raise ValidationError("Remove the blanks at its ends, and line breaks.")
     plain = value.replace("+cluster", "", 1)
     try:
         read = parse_url(plain)

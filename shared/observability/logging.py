@@ -17,6 +17,11 @@ AUDIT = "audit"
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+def sane_request_id(given: str) -> str:
+    """Return a client's request id, or one of ours when it is not sane (docs/api.md, "Conventions")."""
+    return given if SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
 class RequestFields(logging.Filter):
     """Adds the service, the request id and the user id to a record."""
 
@@ -82,8 +87,7 @@ def init_app(app: Flask) -> None:
     @app.before_request
     def begin() -> None:
         g.started = time.perf_counter()
-        given = request.headers.get("X-Request-ID", "")
-        g.request_id = given if SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        g.request_id = sane_request_id(request.headers.get("X-Request-ID", ""))
 
     @app.after_request
     def end(response: Response) -> Response:
@@ -98,6 +102,8 @@ def init_app(app: Flask) -> None:
                 "route": str(request.url_rule) if request.url_rule else None,
                 "status": response.status_code,
                 "duration_ms": round((time.perf_counter() - g.started) * 1000, 1),
+                # What an error says (shared/web/errors.py).
+                **g.get("problem", {}),
             },
         )
         return response

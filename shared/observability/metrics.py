@@ -5,6 +5,7 @@ Labels take few values: a route's template, never a path; a kind, never a name t
 
 import os
 import time
+from functools import cache
 
 from flask import Flask, Response, request
 from prometheus_client import (
@@ -43,19 +44,33 @@ BUGS = Counter("bugs_total", "Requests answered 500.")
 LOGINS = Counter("auth_logins_total", "Logins.", ["outcome"])
 REFRESHES = Counter("auth_refreshes_total", "Refresh tokens presented.", ["outcome"])
 PASSWORDS = Counter("auth_passwords_total", "Passwords hashed or verified.")
-REGISTRATIONS = Counter("auth_registrations_total", "Accounts opened.")
+REGISTRATIONS = Counter("auth_registrations_total", "Accounts registered.")
+SIGN_INS = Counter("auth_provider_sign_ins_total", "Sign-ins by ID token.", ["provider", "outcome"])
+KEY_FETCHES = Counter(
+    "auth_provider_key_fetches_total",
+    "Times that providers were asked for their keys.",
+    ["outcome"],
+)
+MAILS = Counter("mails_total", "Attempts to send a mail.", ["outcome"])
 
-PULLS = Counter("sync_pulls_total", "Pulls, by what they had to bring.", ["mode"])
+PULLS = Counter("sync_pulls_total", "Pulls, by their mode.", ["mode"])
 PULL_PAGES = Counter("sync_pull_pages_total", "Pages of pulls.")
 RECORDS = Counter("sync_records_total", "Records.", ["direction", "bucket"])
 PAYLOAD_BYTES = Histogram(
     "sync_payload_bytes", "Bodies of pulls and pushes.", ["direction"], buckets=BYTES
 )
-CONFLICTS = Counter("sync_conflicts_total", "Records pushed that had changed meanwhile.")
-REPAIRS = Counter("sync_repairs_total", "Records pushed with a value that no column holds.")
-UNKNOWN_COLUMNS = Counter(
-    "sync_unknown_columns_total", "Records pushed with a column that is not known, by newer apps."
+REFUSALS = Counter("sync_refused_records_total", "Pushed records that their user may not write")
+CONFLICTS = Counter(
+    "sync_conflicts_total", "Pushed records that had changed on the server meanwhile."
 )
+REPAIRS = Counter("sync_repairs_total", "Pushed records with a value that had to be repaired.")
+UNKNOWN_COLUMNS = Counter(
+    "sync_unknown_columns_total", "Pushed records with an unknown column: the app is newer."
+)
+
+LIVE_SOCKETS = Gauge("live_sockets", "Sockets that wait for nudges.", multiprocess_mode="livesum")
+LIVE_NUDGES = Counter("live_nudges_total", "Nudges sent.")
+LIVE_CLOSES = Counter("live_closes_total", "Sockets closed, by code.", ["code"])
 
 STATEMENT_SECONDS = Histogram(
     "db_statement_duration_seconds", "Time a statement takes.", buckets=SECONDS
@@ -65,21 +80,20 @@ CONNECTIONS = Gauge(
 )
 RETRIES = Counter("db_transaction_retries_total", "Transactions run again.", ["reason"])
 UNAVAILABLE = Counter(
-    "db_unavailable_total", "Requests answered 503 for want of the database.", ["cause"]
+    "db_unavailable_total", "Requests answered 503 because of the database.", ["cause"]
 )
 STREAMS_BROKEN = Counter(
     "http_streams_broken_total", "Answers that broke off after their first byte."
 )
 TURNED_AWAY = Counter(
-    "http_turned_away_total", "Requests answered 503 because all others were stuck."
+    "http_turned_away_total", "Requests answered 503 because all threads were stuck."
 )
 
-CACHE = Counter("cache_reads_total", "Reads of Redis.", ["outcome"])
 CACHE_FAILURES = Counter("cache_failures_total", "Commands that Redis did not answer.")
 CACHE_PAUSED = Counter("cache_paused_total", "Commands that were not tried after a failure.")
 
 REVOCATION_CHECKS = Counter(
-    "revocation_checks_total", "Sessions that Redis was asked for, by its answer.", ["outcome"]
+    "revocation_checks_total", "Sessions looked up in the revocation list, by outcome.", ["outcome"]
 )
 REVOCATIONS_COPIED = Gauge(
     "revocations_copied_timestamp_seconds",
@@ -94,15 +108,23 @@ REVOCATION_WAITS = Counter(
 for _counter, _outcomes in (
     (LOGINS, ("succeeded", "failed", "locked", "refused")),
     (REFRESHES, ("rotated", "repeated", "reused", "refused")),
-    (CACHE, ("hit", "miss", "failed")),
+    (KEY_FETCHES, ("succeeded", "failed")),
+    (MAILS, ("sent", "failed", "refused", "expired")),
     (
         REVOCATION_CHECKS,
         ("alive", "revoked", "no_redis", "no_lease", "new_connection", "odd_time"),
     ),
+    (LIVE_CLOSES, ("1000", "1001", "1006", "4401")),
     (PULLS, ("first", "changes", "restored", "replacement", "nothing")),
 ):
     for _outcome in _outcomes:
         _counter.labels(_outcome)
+
+
+@cache
+def of_calls(method: str, route: str, status: str) -> tuple[Counter, Histogram]:
+    """Return the counter and the times of calls of one kind: looked up once."""
+    return REQUESTS.labels(method, route, status), REQUEST_SECONDS.labels(method, route)
 
 
 def init_app(app: Flask) -> None:
@@ -124,8 +146,9 @@ def init_app(app: Flask) -> None:
         @response.call_on_close
         def closed() -> None:
             IN_PROGRESS.dec()
-            REQUESTS.labels(method, route, status).inc()
-            REQUEST_SECONDS.labels(method, route).observe(time.perf_counter() - began)
+            requests, seconds = of_calls(method, route, status)
+            requests.inc()
+            seconds.observe(time.perf_counter() - began)
 
         return response
 

@@ -58,7 +58,7 @@ class Turns:
             self.places.release()
 
 
-BUSY = "Other large requests are being worked on. Try again shortly."
+BUSY = "Too many large requests at a time. Try again shortly."
 
 
 class Places:
@@ -73,7 +73,7 @@ class Places:
         """Hold one of the user's places. Raises `RateLimited` when all are taken."""
         with self.lock:
             if self.taken[user_id] >= REQUESTS_PER_USER:
-                raise RateLimited("Too many requests of this account at a time. Try again shortly.")
+                raise RateLimited("Too many requests by this account at a time. Try again shortly.")
             self.taken[user_id] += 1
         try:
             yield

@@ -18,22 +18,32 @@ View = Callable[..., Any]
 
 
 @dataclass(frozen=True)
+class Created:
+    """The answer of a view that has made something, where not each of its calls does."""
+
+    answer: Any
+
+
+@dataclass(frozen=True)
 class Call:
     """The declaration of a route."""
 
     takes: Body | Query | None
-    #: None: 204.
+    #: None: an answer without a body.
     answers: Schema | None
     status: int
     errors: tuple[type[Problem], ...]
+    #: Whether a view may answer `Created`: 201.
+    may_create: bool
 
 
 def call(
     *,
     takes: type[Body | Query] | None = None,
     answers: type[Schema] | None = None,
-    status: int = 200,
+    status: int | None = None,
     errors: tuple[type[Problem], ...] = (),
+    may_create: bool = False,
 ) -> Callable[[View], View]:
     """Declare a route: read its input with `takes`, write its answer with `answers`.
 
@@ -42,7 +52,7 @@ def call(
     """
     source = takes() if takes else None
     schema = answers() if answers else None
-    declared = Call(source, schema, status if answers else 204, errors)
+    declared = Call(source, schema, status or (200 if answers else 204), errors, may_create)
 
     def declare(view: View) -> View:
         @wraps(view)
@@ -50,7 +60,10 @@ def call(
             answer = view(source.read(), **ids) if source else view(**ids)
             if isinstance(answer, Response):
                 return answer
-            return schema.dump(answer) if schema else "", declared.status
+            status = declared.status
+            if isinstance(answer, Created):
+                answer, status = answer.answer, 201
+            return schema.dump(answer) if schema else "", status
 
         run.call = declared  # type: ignore[attr-defined]
         return run

@@ -2,7 +2,7 @@
 
 import logging
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from flask import Flask, Response, g
@@ -83,14 +83,16 @@ class Problem(Exception):
 
     status = 500
     code = "internal_error"
-    detail = "Something went wrong on the server."
+    detail = "An internal error occurred. Report it with its requestId."
+    #: The headers of every answer with this error.
+    sends: ClassVar[dict[str, str]] = {}
 
     def __init__(self, detail: str | None = None, **members: Any) -> None:
         super().__init__(detail or self.detail)
         if detail:
             self.detail = detail
         self.members = members
-        self.headers: dict[str, str] = {}
+        self.headers = dict(self.sends)
 
 
 class NoHttp(Problem):
@@ -104,7 +106,7 @@ class InvalidJson(Problem):
     """The body cannot be read as a JSON object."""
 
     status, code = 400, "invalid_json"
-    detail = "The request body is not a JSON object."
+    detail = "The request body must be a JSON object."
 
 
 class Faulty(Problem):
@@ -115,10 +117,10 @@ class Faulty(Problem):
 
 
 class InvalidParameter(Faulty):
-    """A parameter of the query has no meaning."""
+    """A query parameter is not valid."""
 
     status, code = 400, "invalid_parameter"
-    detail = "A request parameter is not valid."
+    detail = "A request parameter is not valid; `errors` names it."
 
 
 class Unauthorized(Problem):
@@ -126,21 +128,18 @@ class Unauthorized(Problem):
 
     status, code = 401, "unauthorized"
     detail = "A valid access token is required."
-
-    def __init__(self, detail: str | None = None, **members: Any) -> None:
-        super().__init__(detail, **members)
-        self.headers["WWW-Authenticate"] = "Bearer"
+    sends: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(Problem):
-    """The caller is known, and may not do this."""
+    """The caller is known and lacks the permission."""
 
     status, code = 403, "forbidden"
     detail = "You do not have permission to perform this action."
 
 
 class NotFound(Problem):
-    """There is no such thing, or it is somebody else's."""
+    """There is no such resource, or it belongs to another user."""
 
     status, code = 404, "not_found"
     detail = "Resource not found."
@@ -150,7 +149,7 @@ class InvalidRequest(Faulty):
     """The body is JSON, but not what this call takes."""
 
     status, code = 422, "invalid_request"
-    detail = "The request body is not valid."
+    detail = "The request body is not valid; `errors` names its fields."
 
 
 class TooLarge(Problem):
@@ -164,29 +163,23 @@ class UnsupportedEncoding(Problem):
     """The body is compressed."""
 
     status, code = 415, "unsupported_encoding"
-    detail = "A compressed request body is not supported. Send it without Content-Encoding."
+    detail = "Compressed request bodies are not supported. Send it without Content-Encoding."
 
 
 class RateLimited(Problem):
-    """Too much at a time, or in too short a time."""
+    """Too many requests at a time, or in too short a time."""
 
     status, code = 429, "rate_limited"
     detail = "Too many requests. Try again shortly."
-
-    def __init__(self, detail: str | None = None, **members: Any) -> None:
-        super().__init__(detail, **members)
-        self.headers["Retry-After"] = "1"
+    sends: ClassVar[dict[str, str]] = {"Retry-After": "1"}
 
 
 class Unavailable(Problem):
     """A dependency is unavailable; the client should retry later."""
 
     status, code = 503, "unavailable"
-    detail = "The service is not available right now. Try again shortly."
-
-    def __init__(self, detail: str | None = None, **members: Any) -> None:
-        super().__init__(detail, **members)
-        self.headers["Retry-After"] = "2"
+    detail = "A dependency is unavailable. Try again later."
+    sends: ClassVar[dict[str, str]] = {"Retry-After": "2"}
 
 
 #: What routing and body reading raise by themselves: code and detail.
@@ -213,8 +206,16 @@ def body_of(problem: Problem, request_id: str | None) -> dict[str, Any]:
     }
 
 
+def log_fields(problem: Problem) -> dict[str, str]:
+    """Return what the line of the request says of `problem`: its code, and the first field at fault."""
+    faults = problem.members.get("errors") or {}
+    first = next((f"{path}: {said[0]}" for path, said in faults.items()), None)
+    return {"code": problem.code} | ({"first_error": first} if first else {})
+
+
 def to_response(problem: Problem) -> Response:
-    """Write `problem` as problem+json, with its headers and the request id."""
+    """Write `problem` as problem+json, with its headers and the request id; note it for the log."""
+    g.problem = log_fields(problem)
     # As UTF-8: escaped, what a request said would come back three times as long.
     body = orjson.dumps(body_of(problem, g.get("request_id")))
     response = Response(body, status=problem.status, mimetype="application/problem+json")

@@ -7,7 +7,7 @@ while others come to their end; when none does, those without a turn are refused
 import time
 from threading import Condition
 
-from flask import Flask, g, request
+from flask import Flask, request
 
 from shared.database.engines import AT_ONCE
 from shared.observability import metrics
@@ -47,6 +47,8 @@ class Gate:
 
 #: Of the process: with `make run` all three services share its threads.
 GATE = Gate(AT_ONCE)
+#: Where a request's environment says that it has a place.
+PLACE = "gate.place"
 #: What waits for nothing.
 FREE = ("health.healthz", "metrics")
 
@@ -61,10 +63,10 @@ def init_app(app: Flask) -> None:
         if not GATE.enter():
             metrics.TURNED_AWAY.inc()
             raise Unavailable("The server is busy. Try again shortly.")
-        g.holds_place = True
+        request.environ[PLACE] = True
 
     @app.teardown_request
     def leave(_error: BaseException | None) -> None:
         # Of an answer that is streamed, at its end.
-        if g.pop("holds_place", False):
+        if request.environ.pop(PLACE, False):
             GATE.leave()

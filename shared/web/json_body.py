@@ -26,7 +26,7 @@ def read_json(*, optional: bool = False) -> dict[str, Any]:
     """
     body = read_body()
     if is_bomb(body):
-        raise TooLarge("The request body has too many lists, objects and values.")
+        raise TooLarge("The request body has too many lists, objects and values. Send it in parts.")
     if optional and not body.strip():
         return {}
     try:

@@ -53,7 +53,7 @@ def columns(table: SyncedTable, *, with_orphans: bool = False) -> dict[str, fiel
     """
     return {
         f"column_{column.name}": field(column, optional=with_orphans and column.is_enforced)
-        for column in table.columns
+        for column in table.wire_columns
     }
 
 

@@ -142,6 +142,13 @@ class Time(fields.DateTime):
         return None if value is None else rfc3339(value)
 
 
+class IsThere(fields.Boolean):
+    """Whether a column has a value."""
+
+    def _serialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        return value is not None
+
+
 class UserSchema(Answer):
     """An account (docs/api.md, "Users service")."""
 
@@ -150,6 +157,9 @@ class UserSchema(Answer):
     name = fields.String(allow_none=True)
     role = fields.String(validate=validate.OneOf(ROLES))
     is_active = fields.Boolean()
+    email_verified = fields.Boolean()
+    pending_email = fields.String(allow_none=True)
+    has_password = IsThere(attribute="password")
     created_at = Time()
     updated_at = Time()
 

@@ -29,9 +29,9 @@ LINGER_S = 1
 
 #: What else gunicorn refuses, by its exceptions.
 REFUSALS: dict[type[Exception], tuple[int, str]] = {
-    errors.ForbiddenProxyRequest: (403, "A proxy is not allowed here."),
+    errors.ForbiddenProxyRequest: (403, "The PROXY protocol is not allowed here."),
     errors.LimitRequestLine: (414, "The request URL is too long."),
-    errors.ExpectationFailed: (417, "No expectation but 100-continue can be met."),
+    errors.ExpectationFailed: (417, "The only supported expectation is 100-continue."),
     errors.LimitRequestHeaders: (431, "The request headers are too large."),
     errors.UnsupportedTransferCoding: (501, "This transfer coding is not supported."),
     errors.InvalidHTTPVersion: (505, "This version of HTTP is not supported."),

@@ -1,0 +1,1 @@
+"""Shared spaces: what sync and users do with them alike."""
