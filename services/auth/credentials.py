@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import bindparam, update
 
 from services.auth.sessions import Grant, InvalidCredentials, Lifetimes, open_session
-from shared.accounts import lockout
+from shared.accounts import codes, lockout
+from shared.accounts.mail import has_mail
 from shared.accounts.passwords import hash_password, is_outdated
 from shared.accounts.users import add_user
 from shared.database.bulk import execute_count
@@ -30,6 +31,13 @@ class AccountDisabled(Problem):
     detail = "This account is disabled."
 
 
+class EmailNotVerified(Problem):
+    """The password is right, but nobody has shown to read the account's mail."""
+
+    status, code = 403, "email_not_verified"
+    detail = "Verify the e-mail first, with the code that was sent to it, or choose a new password."
+
+
 def register(
     email: str, password: str, name: str | None, device_name: str | None, lifetimes: Lifetimes
 ) -> tuple[User, Grant]:
@@ -45,16 +53,24 @@ def _register(
     email: str, hashed: str, name: str | None, device_name: str | None, lifetimes: Lifetimes
 ) -> tuple[User, Grant]:
     user = add_user(email, hashed, name)
+    if has_mail():
+        codes.send_code(codes.VERIFY, email, user.id)
     return user, open_session(user.id, hashed, device_name, lifetimes)
 
 
 def login(
-    email: str, password: str, device_name: str | None, client: str | None, lifetimes: Lifetimes
+    email: str,
+    password: str,
+    device_name: str | None,
+    client: str | None,
+    lifetimes: Lifetimes,
+    *,
+    needs_verified: bool,
 ) -> tuple[Any, Grant]:
     """Begin a session of the account, whose columns are returned with it.
 
-    `client` is the address that asks. Raises `InvalidCredentials`, `TooManyAttempts`, or
-    `AccountDisabled` after a right password.
+    `client` is the address that asks. Raises `InvalidCredentials`, `TooManyAttempts`, or after a right
+    password `AccountDisabled` and, if the account `needs_verified`, `EmailNotVerified`.
     """
     email = email.strip().lower()
     try:
@@ -70,9 +86,9 @@ def login(
         )
         metrics.LOGINS.labels("locked" if attempt.exhausts else "failed").inc()
         raise InvalidCredentials
-    if not user.is_active:
+    if not user.is_active or (needs_verified and not user.email_verified):
         transaction(lockout.forget)(attempt)
-        raise AccountDisabled
+        raise EmailNotVerified if user.is_active else AccountDisabled
     rehashed = hash_password(password) if is_outdated(user.password) else None
     grant = _begin(attempt, user.id, user.password, rehashed, device_name, lifetimes)
     metrics.LOGINS.labels("succeeded").inc()

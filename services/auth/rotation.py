@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from services.auth.sessions import Grant, Lifetimes, fingerprint
 from shared.auth.revocations import Ended, announce
@@ -19,6 +19,12 @@ from shared.web.errors import Unauthorized
 
 log = logging.getLogger("audit")
 
+#: Built once. The row lock makes one of many parallel calls replace the token; the others find it replaced.
+LOCK_SESSION = (
+    select(Session)
+    .where(Session.id == bindparam("session_id"), Session.user_id == bindparam("user_id"))
+    .with_for_update()
+)
 #: Replaced tokens that a session remembers besides the last one. Only apps that refresh without end
 #: replace as many while a repeat is answered.
 MAX_EARLIER = 32
@@ -57,12 +63,7 @@ def rotate(user_id: str, session_id: str, jti: str, lifetimes: Lifetimes) -> Gra
 def _rotate(
     user_id: str, session_id: str, jti: str, lifetimes: Lifetimes
 ) -> tuple[Grant | None, list[Ended]]:
-    # The row lock makes one of many parallel calls replace the token; the others find it replaced.
-    session = db.session.scalar(
-        select(Session)
-        .where(Session.id == session_id, Session.user_id == user_id)
-        .with_for_update()
-    )
+    session = db.session.scalar(LOCK_SESSION, {"session_id": session_id, "user_id": user_id})
     now = now_ms()
     if session is None or session.revoked_at is not None or session.expires_at <= now:
         return None, []

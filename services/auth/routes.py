@@ -4,12 +4,24 @@ from typing import Any
 
 from flask import Blueprint, current_app, g, request
 
-from services.auth import credentials, rotation, schemas, sessions, signing
+from services.auth import (
+    credentials,
+    federation,
+    recovery,
+    rotation,
+    schemas,
+    sessions,
+    signing,
+    verification,
+)
+from shared.accounts.codes import InvalidCode
+from shared.accounts.id_tokens import providers
 from shared.accounts.lockout import TooManyAttempts
+from shared.accounts.mail import MailNotConfigured, has_mail
 from shared.accounts.users import EmailTaken
 from shared.auth import tokens
 from shared.auth.guard import bearer_token, require_access_token
-from shared.web.calls import call
+from shared.web.calls import Created, call
 from shared.web.errors import NotFound, Unauthorized
 
 Fields = dict[str, Any]
@@ -37,12 +49,49 @@ def register(body: Fields) -> Fields:
 @call(
     takes=schemas.LoginBody,
     answers=schemas.SignedInSchema,
-    errors=(credentials.InvalidCredentials, credentials.AccountDisabled, TooManyAttempts),
+    errors=(
+        credentials.InvalidCredentials,
+        credentials.AccountDisabled,
+        credentials.EmailNotVerified,
+        TooManyAttempts,
+    ),
 )
 def login(body: Fields) -> Fields:
     """Begin a session of an existing account."""
-    user, grant = credentials.login(**body, client=request.remote_addr, lifetimes=lifetimes())
+    needs_verified = current_app.config["REQUIRE_VERIFIED_EMAIL"]
+    user, grant = credentials.login(
+        **body, client=request.remote_addr, lifetimes=lifetimes(), needs_verified=needs_verified
+    )
     return signing.mint_pair(grant) | {"user": user}
+
+
+@public.get("/methods")
+@call(answers=schemas.MethodsSchema)
+def list_methods() -> Fields:
+    """Say how people may sign in here."""
+    return {"password": True, "mail": has_mail(), "providers": list(providers().values())}
+
+
+@public.post("/oidc")
+@call(
+    takes=schemas.SignInBody,
+    answers=schemas.SignedInSchema,
+    errors=(
+        federation.InvalidIdToken,
+        federation.AccountExists,
+        credentials.AccountDisabled,
+        credentials.EmailNotVerified,
+    ),
+    may_create=True,
+)
+def sign_in(body: Fields) -> Any:
+    """Begin a session with a provider's ID token, in a new account if there is none yet (201)."""
+    needs_verified = current_app.config["REQUIRE_VERIFIED_EMAIL"]
+    user, grant, is_new = federation.sign_in(
+        **body, lifetimes=lifetimes(), needs_verified=needs_verified
+    )
+    answer = signing.mint_pair(grant) | {"user": user}
+    return Created(answer) if is_new else answer
 
 
 @public.post("/refresh")
@@ -64,6 +113,34 @@ def logout(body: Fields) -> None:
     """End the session of an access or refresh token, even of one that has expired."""
     claims = tokens.verify(presented_token(body), ("access", "refresh"), allow_expired=True)
     sessions.log_out(claims["sub"], claims["sid"])
+
+
+@public.post("/password/forgot")
+@call(takes=schemas.ForgotBody, status=202, errors=(MailNotConfigured,))
+def forgot_password(body: Fields) -> None:
+    """Send a code for a new password."""
+    recovery.send_reset_code(**body)
+
+
+@public.post("/password/reset")
+@call(takes=schemas.ResetBody, errors=(InvalidCode, MailNotConfigured))
+def reset_password(body: Fields) -> None:
+    """Replace a forgotten password."""
+    recovery.reset_password(**body)
+
+
+@protected.post("/email/send-code")
+@call(status=202, errors=(MailNotConfigured,))
+def send_verification_code() -> None:
+    """Send a code to verify the caller's e-mail."""
+    verification.send_verification_code(g.caller)
+
+
+@public.post("/email/verify")
+@call(takes=schemas.VerifyBody, errors=(InvalidCode, EmailTaken, MailNotConfigured))
+def verify_email(body: Fields) -> None:
+    """Verify an e-mail; a changed one takes effect."""
+    verification.verify_email(**body)
 
 
 @protected.post("/logout-all")

@@ -2,6 +2,7 @@
 
 from marshmallow import fields, validate
 
+from shared.accounts.id_tokens import IdTokenBody
 from shared.accounts.passwords import NewPassword, Password
 from shared.web.schemas import (
     EMAIL_LENGTH,
@@ -16,6 +17,8 @@ from shared.web.schemas import (
 
 #: Several times what ours have, and less than a server takes in a header.
 TOKEN_LENGTH = 4096
+#: A code as people type it, with whatever between its characters.
+CODE_LENGTH = 64
 
 
 class RegisterBody(Body):
@@ -33,6 +36,32 @@ class LoginBody(Body):
     email = Text(EMAIL_LENGTH, required=True)
     password = Password(required=True)
     device_name = Name(load_default=None)
+
+
+class SignInBody(IdTokenBody):
+    """An ID token, and what a new account is to be called."""
+
+    name = Name(load_default=None)
+    device_name = Name(load_default=None)
+
+
+class ForgotBody(Body):
+    """The e-mail of an account whose password is forgotten."""
+
+    email = Text(EMAIL_LENGTH, required=True)
+
+
+class VerifyBody(Body):
+    """An e-mail, and the code that was sent there."""
+
+    email = Text(EMAIL_LENGTH, required=True)
+    code = Text(CODE_LENGTH, required=True)
+
+
+class ResetBody(VerifyBody):
+    """A new password, and the code that was sent for it."""
+
+    new_password = NewPassword(required=True)
 
 
 class RefreshTokenBody(Body):
@@ -56,6 +85,22 @@ class SignedInSchema(TokensSchema):
     """The tokens of a new session, and whose it is."""
 
     user = fields.Nested(UserSchema)
+
+
+class ProviderSchema(Answer):
+    """A provider whose ID tokens are taken."""
+
+    name = fields.String()
+    issuer = fields.String()
+    client_ids = fields.List(fields.String())
+
+
+class MethodsSchema(Answer):
+    """What this server offers to those who sign in."""
+
+    password = fields.Boolean()
+    mail = fields.Boolean(metadata={"description": "Whether codes are sent by mail."})
+    providers = fields.List(fields.Nested(ProviderSchema))
 
 
 class SessionSchema(DeviceSession):

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, String, bindparam, insert, select
+from sqlalchemy import BigInteger, ColumnElement, Insert, String, bindparam, exists, insert, select
 
 from shared.auth.revocations import announce
 from shared.auth.sessions import Caller, end_sessions
 from shared.database.base import db
 from shared.database.transaction import transaction
-from shared.models import Session, User
+from shared.models import Identity, Session, User
 from shared.now import now_ms
 from shared.web.errors import NotFound, Unauthorized
 
@@ -60,38 +60,50 @@ class Grant:
     is_repeat: bool = False
 
 
-#: Built once, since every login runs it.
-OPEN_SESSION = insert(Session).from_select(
-    (
-        "id",
-        "user_id",
-        "device_name",
-        "refresh_hash",
-        "created_at",
-        "last_used_at",
-        "expires_at",
-        "access_until",
-        "began_at_tick",
-    ),
-    select(
-        bindparam("session_id", type_=String),
-        User.id,
-        bindparam("device_name", type_=String),
-        bindparam("refresh_hash", type_=String),
-        bindparam("now", type_=BigInteger),
-        bindparam("now", type_=BigInteger),
-        bindparam("expires_at", type_=BigInteger),
-        bindparam("access_until", type_=BigInteger),
-        # An INSERT reads what is committed now, and waits for a push that is under way.
-        User.last_modified_at,
-    ).where(User.id == bindparam("user"), User.password == bindparam("hash"), User.is_active),
+def opening(proof: ColumnElement[bool]) -> Insert:
+    """Return the statement that opens a session of an active account, if the `proof` still holds."""
+    return insert(Session).from_select(
+        (
+            "id",
+            "user_id",
+            "device_name",
+            "refresh_hash",
+            "created_at",
+            "last_used_at",
+            "expires_at",
+            "access_until",
+            "began_at_tick",
+        ),
+        select(
+            bindparam("session_id", type_=String),
+            User.id,
+            bindparam("device_name", type_=String),
+            bindparam("refresh_hash", type_=String),
+            bindparam("now", type_=BigInteger),
+            bindparam("now", type_=BigInteger),
+            bindparam("expires_at", type_=BigInteger),
+            bindparam("access_until", type_=BigInteger),
+            # An INSERT reads what is committed now, and waits for a push that is under way.
+            User.last_modified_at,
+        ).where(User.id == bindparam("user"), proof, User.is_active),
+    )
+
+
+#: Built once, since every login runs one of them.
+OPEN_BY_PASSWORD = opening(User.password == bindparam("proof"))
+OPEN_BY_IDENTITY = opening(
+    exists().where(Identity.id == bindparam("proof"), Identity.user_id == User.id)
 )
 
 
 def open_session(
-    user_id: str, password: str, device_name: str | None, lifetimes: Lifetimes
+    user_id: str,
+    proof: str,
+    device_name: str | None,
+    lifetimes: Lifetimes,
+    statement: Insert = OPEN_BY_PASSWORD,
 ) -> Grant:
-    """Begin a session of an active account whose hash is still `password`.
+    """Begin a session of an active account whose hash is still `proof`, or which is still that identity's.
 
     Within the caller's transaction. Raises `InvalidCredentials` when that is no longer so.
     """
@@ -107,9 +119,9 @@ def open_session(
         "expires_at": expires_at,
         "access_until": access_until,
         "user": user_id,
-        "hash": password,
+        "proof": proof,
     }
-    if not db.session.connection().execute(OPEN_SESSION, values).rowcount:
+    if not db.session.connection().execute(statement, values).rowcount:
         raise InvalidCredentials
     return grant
 

@@ -1,4 +1,4 @@
-"""The command line of the users service: the first administrator."""
+"""The command line of the users service: the first administrator, and help for others."""
 
 import secrets
 
@@ -6,8 +6,20 @@ import click
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
+from services.users import administration, identities
 from services.users.administration import create_user, promote_to_admin
+from shared.accounts.codes import RESET, VERIFY
+from shared.web.errors import Problem
 from shared.web.schemas import Email
+
+#: What can be done for somebody, by the name of the command's argument.
+HELP = {
+    "verify": lambda user_id: administration.change_user(user_id, {"email_verified": True}),
+    "send-verify-code": lambda user_id: administration.send_code(user_id, VERIFY),
+    "send-reset-code": lambda user_id: administration.send_code(user_id, RESET),
+    "end-sessions": administration.end_all_sessions,
+    "unlock": administration.unlock,
+}
 
 
 @click.command("create-admin")
@@ -23,5 +35,33 @@ def create_admin(email: str) -> None:
         click.echo(f"{email} is an administrator now.")
         return
     password = secrets.token_urlsafe(16)
-    create_user(email, password, role="admin")
+    create_user(email, password, role="admin", email_verified=True)
     click.echo(f"{email} is an administrator now. Password, shown this once: {password}")
+
+
+def unlink(user_id: str, provider: str) -> None:
+    """Let a provider open an account no more; say which ones do when it is none of them."""
+    linked = {one.provider for one in identities.list_identities(user_id)}
+    if provider not in linked:
+        raise click.UsageError(
+            f"PROVIDER is one of: {', '.join(sorted(linked)) or 'none is linked'}."
+        )
+    identities.unlink(user_id, provider)
+
+
+@click.command("help-user")
+@click.argument("what", type=click.Choice([*HELP, "unlink"]))
+@click.argument("email")
+@click.argument("provider", default="")
+@with_appcontext
+def help_user(what: str, email: str, provider: str) -> None:
+    """Do WHAT for the account EMAIL: for unlink, of which PROVIDER."""
+    try:
+        user_id = administration.find_user(email.strip().lower())
+        if what == "unlink":
+            unlink(user_id, provider)
+        else:
+            HELP[what](user_id)
+    except Problem as problem:
+        raise click.ClickException(str(problem.detail)) from problem
+    click.echo(f"{email}: {what} is done.")
