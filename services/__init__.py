@@ -1,1 +1,1 @@
-"""The three services. Each imports `shared` and itself, never a sibling."""
+"""The three services, and the description of all their calls. A service imports `shared` and itself alone."""

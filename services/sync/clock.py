@@ -1,16 +1,19 @@
 """The sync clock of a user (docs/api.md, "The sync clock")."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, exists, func, select, text, update
+from sqlalchemy import bindparam, case, exists, func, select, text, update
 
 from shared.database.base import db
+from shared.database.bulk import chunks
 from shared.models import Restore, User
 from shared.now import now_ms
 from shared.web.errors import Unauthorized
 
 #: Built once, since every push or pull runs them. `READ`, of which a `Reading` is made, is part of a pull.
 LOCK = select(User.last_modified_at).where(User.id == bindparam("user")).with_for_update()
+LOCK_LONE = LOCK.where(~User.has_spaces)
 READ = select(
     User.last_modified_at,
     User.purged_until,
@@ -18,13 +21,49 @@ READ = select(
     .where(Restore.has_lost(bindparam("since")))
     .scalar_subquery(),
     exists().where(Restore.has_lost(User.last_modified_at)),
+    User.has_spaces,
 ).where(User.id == bindparam("user"))
 #: The clock before comes back in the place of a row's new id, so that one statement locks, reads and writes.
 TAKE = text(
-    "UPDATE users SET last_modified_at = GREATEST(:now, LAST_INSERT_ID(last_modified_at) + 1)"
-    " WHERE id = :user"
+    "UPDATE users SET pushed_since ="
+    " IF(pushed_by = :session AND pushed_at = last_modified_at, pushed_since, last_modified_at),"
+    " pushed_by = :session, pushed_at = GREATEST(:now, last_modified_at + 1),"
+    # Last: MySQL lets an assignment see those before it.
+    " last_modified_at = GREATEST(:now, LAST_INSERT_ID(last_modified_at) + 1)"
+    " WHERE id = :user AND NOT has_spaces"
 )
-SET = update(User).where(User.id == bindparam("user")).values(last_modified_at=bindparam("tick"))
+#: The same for a clock that is held already. In this order: MySQL lets an assignment see those before it.
+SET = (
+    update(User)
+    .where(User.id == bindparam("user"))
+    .ordered_values(
+        (
+            User.pushed_since,
+            case(
+                (
+                    (User.pushed_by == bindparam("session"))
+                    & (User.pushed_at == User.last_modified_at),
+                    User.pushed_since,
+                ),
+                else_=User.last_modified_at,
+            ),
+        ),
+        (User.pushed_by, bindparam("session")),
+        (User.pushed_at, bindparam("tick")),
+        (User.last_modified_at, bindparam("tick")),
+    )
+)
+GIVE_BACK = (
+    update(User)
+    .where(User.id == bindparam("user"))
+    .values(last_modified_at=bindparam("tick"), pushed_at=bindparam("tick"))
+)
+MOVES = select(
+    User.id,
+    User.last_modified_at,
+    case((User.pushed_at == User.last_modified_at, User.pushed_by)),
+    func.coalesce(User.pushed_since, 0),
+).where(User.id.in_(bindparam("users", expanding=True)))
 
 
 @dataclass(frozen=True)
@@ -38,6 +77,8 @@ class Reading:
     lost_after: int | None
     #: Whether a restore lost the tick at which the clock stands.
     is_lost: bool
+    #: Whether the user may have more to read than the rows of the personal space.
+    has_spaces: bool
 
 
 def lock(user_id: str) -> int:
@@ -48,25 +89,52 @@ def lock(user_id: str) -> int:
     return present
 
 
-def take_tick(user_id: str) -> tuple[int, int]:
-    """Return the clock and the tick after it, to which it is set; held until the transaction ends.
+def take_tick(user_id: str, session_id: str) -> tuple[int, int] | None:
+    """Return the clock and the tick after it, to which a session sets it; held until the transaction ends.
 
     The tick is the time, unless the machine's clock is behind the user's. All pushes of a user go one
-    after the other. Raises `Unauthorized` for an account that is gone.
+    after the other. None for a user who is in spaces, or whose account is gone: nothing is held then.
     """
     now = now_ms()
     connection = db.session.connection()
     if connection.dialect.name == "sqlite":
-        present = lock(user_id)
+        present = connection.scalar(LOCK_LONE, {"user": user_id})
+        if present is None:
+            return None
         tick = max(now, present + 1)
-        set_to(user_id, tick)
+        connection.execute(SET, {"user": user_id, "session": session_id, "tick": tick})
         return present, tick
-    taken = connection.execute(TAKE, {"user": user_id, "now": now})
+    taken = connection.execute(TAKE, {"user": user_id, "session": session_id, "now": now})
     if not taken.rowcount:
-        raise Unauthorized
+        return None
     return taken.lastrowid, max(now, taken.lastrowid + 1)
 
 
-def set_to(user_id: str, tick: int) -> None:
-    """Set the locked clock to `tick`."""
-    db.session.connection().execute(SET, {"user": user_id, "tick": tick})
+def set_to(user_id: str, session_id: str, tick: int) -> None:
+    """Set the locked clock to a tick that a session took."""
+    values = {"user": user_id, "session": session_id, "tick": tick}
+    db.session.connection().execute(SET, values)
+
+
+def give_back(user_id: str, present: int) -> None:
+    """Set the locked clock to what it was before a tick that nothing needed."""
+    db.session.connection().execute(GIVE_BACK, {"user": user_id, "tick": present})
+
+
+@dataclass(frozen=True)
+class Move:
+    """Where a user's clock stands, and who moved it there. Ticks."""
+
+    user_id: str
+    clock: int
+    #: The session that took every tick after `since`; None when it is not known.
+    session_id: str | None
+    since: int
+
+
+def read_moves(user_ids: Sequence[str]) -> Iterator[Move]:
+    """Yield the committed clocks of users, of so many in one statement as an `IN` list should have."""
+    for some in chunks(user_ids):
+        with db.engines["look_ups"].connect() as connection:
+            rows = connection.execute(MOVES, {"users": some}).all()
+        yield from (Move(*row) for row in rows)

@@ -3,11 +3,13 @@
 import hashlib
 from base64 import b64decode, urlsafe_b64encode
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 from services.sync.schemas import LATEST, SAFE_ID
 from services.sync.selection import Mode, PullRequest, Scope
+from services.sync.views import Key
 from shared.models.tables import synced_tables
 from shared.web.errors import Problem
 
@@ -21,18 +23,22 @@ class InvalidCursor(Problem):
 
 @dataclass(frozen=True)
 class Cursor:
-    """After the row `id` ("": from the first one) of `table`, in a pull that was begun at `timestamp`."""
+    """After the row `id` ("": from the first one) of `table`, in a pull that was begun at `timestamp`.
+
+    `key`: of the unit of the table that the row is in (`services.sync.views`).
+    """
 
     timestamp: int
     scope: Scope
     table: str
+    key: Key
     id: str
 
 
 def write(cursor: Cursor, pull: PullRequest, limit: int) -> str:
     """Return the text that brings this cursor back."""
     scope = cursor.scope
-    place = (cursor.timestamp, scope.mode, scope.dead_after, cursor.table, cursor.id)
+    place = (cursor.timestamp, scope.mode, scope.dead_after, cursor.table, cursor.key, cursor.id)
     fields = (*place, _seal(pull, limit))
     return urlsafe_b64encode(orjson.dumps(fields)).decode()
 
@@ -40,11 +46,11 @@ def write(cursor: Cursor, pull: PullRequest, limit: int) -> str:
 def read(text: object, pull: PullRequest, limit: int) -> Cursor:
     """Return the cursor of `text`. Raises `InvalidCursor`."""
     try:
-        timestamp, mode, dead, table, id_, seal = orjson.loads(
+        timestamp, mode, dead, table, key, id_, seal = orjson.loads(
             b64decode(str(text), b"-_", validate=True)
         )
         scope = Scope(Mode(mode), None if dead is None else int(dead))
-        cursor = Cursor(int(timestamp), scope, str(table), str(id_))
+        cursor = Cursor(int(timestamp), scope, str(table), _read_key(key), str(id_))
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidCursor from error
     is_possible = (
@@ -56,6 +62,12 @@ def read(text: object, pull: PullRequest, limit: int) -> Cursor:
     if not is_possible or seal != _seal(pull, limit):
         raise InvalidCursor
     return cursor
+
+
+def _read_key(given: Any) -> Key:
+    """Return a key that can be compared with any other. Raises `ValueError`, `TypeError`."""
+    step, made_at, space_id, again = given
+    return int(step), int(made_at), str(space_id), int(again)
 
 
 def _seal(pull: PullRequest, limit: int) -> str:

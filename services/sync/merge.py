@@ -22,6 +22,8 @@ class Row:
     repeated: int | None = None
     #: The session that pushed it into being.
     created_by: str = ""
+    #: The space that it is in; "" for a row that is to be written and is nowhere yet.
+    space: str = ""
 
 
 class Known(Enum):

@@ -117,7 +117,9 @@ class MigrationField(fields.Field[Migration | None]):
                 value = None if value in NOTHING_YET else orjson.loads(value)
             return None if value is None else MigrationSchema().load(value)
         except (ValueError, ValidationError) as error:
-            message = "Send a migration as WatermelonDB has it, as JSON: from, tables, columns."
+            message = (
+                "Must be the migration that WatermelonDB passes, as JSON: from, tables, columns."
+            )
             raise ValidationError(message) from error
 
 
@@ -176,12 +178,14 @@ class PullParameters(Parameters):
     is_optional = True
 
     schema_version = fields.Raw(
-        metadata={"description": "Taken from WatermelonDB, and without effect."}
+        metadata={"description": "Accepted from WatermelonDB, and ignored."}
     )
     migration = MigrationField(metadata={"description": "JSON, as WatermelonDB sends it."})
     send_created_as_updated = Flag(metadata={"enum": ["", "0", "1", "false", "true", False, True]})
     limit = Limit(metadata={"type": "integer", "minimum": 1, "maximum": MAX_PAGE})
-    cursor = fields.Raw(metadata={"type": "string", "description": "Of the page before."})
+    cursor = fields.Raw(
+        metadata={"type": "string", "description": "`cursor` of the previous page."}
+    )
 
     @validates_schema
     def check_cursor(self, data: dict[str, Any], **_: Any) -> None:

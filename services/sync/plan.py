@@ -12,14 +12,23 @@ from services.sync import merge
 from services.sync.merge import Action, Known, Operation, Row
 from services.sync.repair import repair_record
 from services.sync.schemas import MAX_NAMES, OPERATIONS, SAFE_ID
-from shared.models.columns import Column
+from shared.models.columns import SPACE, Column
 from shared.models.tables import SyncedTable
-from shared.web.errors import readable
+from shared.web.errors import Problem, readable
 
 #: What a push names in one table: the operation, the id, and the record of one that is not deleted.
 Entry = tuple[Operation, str, dict[str, Any] | None]
 #: Names by table: of ids, or of columns.
 Names = dict[str, list[str]]
+#: Why rows are refused, a word by id and table.
+Refusals = dict[str, dict[str, str]]
+
+
+class SyncConflict(Problem):
+    """The push touches rows that changed after the device's last pull; nothing was applied."""
+
+    status, code = 409, "conflict"
+    detail = "Some records changed on the server. Pull, then push again."
 
 
 @dataclass(frozen=True)
@@ -70,12 +79,18 @@ class PushResult:
     """What became of a push: `timestamp` is its tick, or the clock when nothing had to change."""
 
     timestamp: int
+    #: The clock before.
+    since: int
     up_to_date: bool
     resolved: Names
     repaired: Names
     #: Columns that the records have and the tables have not.
     ignored: Names
+    #: Why by id and table: what the user may not write.
+    refused: Refusals
     with_unknown_columns: int
+    #: The clocks before of other members, who are given the same tick.
+    others: Mapping[str, int] = field(default_factory=dict)
 
     def to_wire(self) -> dict[str, Any]:
         """Return the answer of docs/api.md, "Push"."""
@@ -85,10 +100,45 @@ class PushResult:
             "resolved": self.resolved,
             "repaired": self.repaired,
             "ignored": self.ignored,
-            # Nothing is refused as long as a user pushes rows of their own alone.
-            "refused": {},
-            "refusedReasons": {},
+            "refused": {table: list(words) for table, words in self.refused.items()},
+            "refusedReasons": self.refused,
         }
+
+
+def conflicts_of(made: Mapping[str, Decisions]) -> Names:
+    """Return the ids in conflict by table."""
+    return {name: table.conflicts for name, table in made.items() if table.conflicts}
+
+
+def result(
+    push: Push,
+    present: int,
+    made: Mapping[str, Decisions],
+    *,
+    has_written: bool,
+    has_strays: bool,
+    refused: Refusals | None = None,
+    others: Mapping[str, int] | None = None,
+) -> PushResult:
+    """Return what became of a push; `present` is the user's clock before it.
+
+    `has_strays`: whether rows were changed that it did not name. `others`: see `PushResult`.
+    """
+    refused = refused or {}
+    return PushResult(
+        timestamp=push.tick if has_written or refused else present,
+        since=present,
+        up_to_date=present == push.last_pulled_at
+        and not has_strays
+        and not refused
+        and not any(t.conflicts or t.repaired or t.differs for t in made.values()),
+        resolved=conflicts_of(made),
+        repaired={name: table.repaired for name, table in made.items() if table.repaired},
+        ignored={name: list(table.ignored) for name, table in made.items() if table.ignored},
+        refused=refused,
+        with_unknown_columns=sum(table.with_unknown_columns for table in made.values()),
+        others=others or {},
+    )
 
 
 def entries_of(change: Mapping[Operation, list[Any]]) -> Iterator[Entry]:
@@ -131,6 +181,8 @@ def _decide_record(
     has = _known(push, row)
     action = merge.RULES[has, operation]
     values, is_repaired = repair_record(record, table.columns)
+    if table.is_shareable and SPACE.name in record:
+        is_repaired = not _read_space(push, record[SPACE.name], values) or is_repaired
     changed = record.get("_changed")
     is_conflict = merge.is_conflict(has, operation)
     if row is not None and has is Known.UNSEEN:
@@ -149,8 +201,8 @@ def _decide_record(
     if is_repaired:
         made.repaired.append(id_)
     after = {**(table.empty_values if row is None else row.values), **values}
-    is_orphan, is_altered = _read_parents(table, after)
     lived = row is not None and not row.is_deleted
+    is_orphan, is_altered = _read_parents(table, after, row.values if row and lived else {})
     has_seen = has in (Known.SEEN, Known.SEEN_TOMBSTONE)
     new = Row(id_, after, is_deleted=is_orphan)
     # Rows that stay the same are not written, unless their new tick is what makes the device pull
@@ -168,12 +220,21 @@ def _decide_record(
         (made.amended if action is Action.AMEND else made.overwritten).append(new)
 
 
-def _read_parents(table: SyncedTable, values: dict[str, Any]) -> tuple[bool, bool]:
+def _read_parents(
+    table: SyncedTable, values: dict[str, Any], before: dict[str, Any]
+) -> tuple[bool, bool]:
     """Put null in the place of what names no row; return whether the row can then not live, and
-    whether a value was changed that the app would not read as null."""
+    whether a value was changed that the app would not read as null.
+
+    `before` is the row while it lived. In a relation that is newer than the row it has null, also where
+    one is required, and lives on until it names a parent.
+    """
     is_orphan = is_altered = False
     for column in table.enforced:
         value = values[column.name]
+        if value in (None, "") and before.get(column.name, "") is None:
+            values[column.name] = None
+            continue
         if value is None or SAFE_ID.fullmatch(value):
             is_orphan = is_orphan or (value is None and not column.optional)
             continue
@@ -183,6 +244,20 @@ def _read_parents(table: SyncedTable, values: dict[str, Any]) -> tuple[bool, boo
         is_altered = True
         is_orphan = is_orphan or _cascades(column)
     return is_orphan, is_altered
+
+
+def _read_space(push: Push, given: Any, values: dict[str, Any]) -> bool:
+    """Add the space that a record names, None for the personal one; return whether it can be one.
+
+    What is no text says nothing: a row stays where it is.
+    """
+    if given is None or given in ("", push.user_id):
+        values[SPACE.name] = None
+    elif isinstance(given, str):
+        values[SPACE.name] = given
+    else:
+        return False
+    return True
 
 
 def _cascades(column: Column) -> bool:

@@ -1,10 +1,12 @@
-"""Removing what nobody needs to remember: old tombstones, ended sessions, old login failures."""
+"""Removing what nobody needs to remember: tombstones, left spaces, ended sessions, old failures and mail."""
 
 import logging
+import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, exists, func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -13,7 +15,19 @@ from shared.database import errors
 from shared.database.base import db
 from shared.database.bulk import execute_count
 from shared.database.transaction import transaction
-from shared.models import LoginFailures, Revocation, Session, User
+from shared.models import (
+    Invitation,
+    LoginFailures,
+    Mail,
+    MailAddress,
+    MailCode,
+    Member,
+    Resend,
+    Revocation,
+    Session,
+    Space,
+    User,
+)
 from shared.models.tables import SyncedTable, synced_tables
 from shared.now import DAY_MS, now_ms
 from shared.web.errors import Unauthorized
@@ -22,24 +36,59 @@ log = logging.getLogger(__name__)
 
 #: Rows of one transaction. Short ones, since a push of the same user waits for it.
 BATCH = 500
+#: Statements that look for rows of nobody in one run, for each table and direction.
+MAX_BATCHES = 100
+
+
+@dataclass(frozen=True)
+class Ticked:
+    """Rows whose going must be noted with whom they are of, a user or a space, up to their ticks."""
+
+    owner: ColumnElement[str]
+    #: What tells an owner's rows apart, as far as a statement's list has to.
+    key: ColumnElement[str]
+    tick: ColumnElement[int]
+    old: ColumnElement[bool]
+
+    @property
+    def table(self) -> Any:
+        """Return the table of the rows."""
+        return self.owner.table
 
 
 def purge(tombstone_days: int) -> dict[str, int]:
     """Remove everything that is old enough, in small transactions; return rows by table.
 
-    What is too old by this machine's clock is a matter of tidiness alone: each user's row says up to
-    which tick tombstones are gone, and pull goes by that.
+    What is too old by this machine's clock is a matter of tidiness alone: each user's row, and each space's,
+    says up to which tick tombstones are gone, and pull goes by that.
     """
     now = now_ms()
+    before = now - tombstone_days * DAY_MS
     purged = {
-        table.name: _purge_tombstones(table, now - tombstone_days * DAY_MS)
+        table.name: _purge_tombstones(table, before) + _purge_nobodys(table)
         for table in synced_tables()
     }
+    member: Any = Member.__table__.c
+    left = and_(member.has_left, member.left_tick < before)
+    purged["members"] = _purge_ticked(
+        Ticked(member.user_id, member.space_id, member.left_tick, left)
+    )
+    resend: Any = Resend.__table__.c
+    purged["resends"] = _purge_ticked(
+        Ticked(resend.user_id, resend.row_id, resend.tick, resend.tick < before)
+    )
+    purged["spaces"] = _purge_spaces(before)
+    purged["invitations"] = _purge_rows(Invitation.id, Invitation.expires_at < now - DAY_MS)
     purged["sessions"] = _purge_rows(Session.id, Session.expires_at < now - DAY_MS)
     purged["login_failures"] = _purge_rows(
         LoginFailures.email_hash, LoginFailures.first_failed_at < now - DAY_MS
     )
     purged["revocations"] = _purge_rows(Revocation.session_id, Revocation.until < now - DAY_MS)
+    purged["mail_outbox"] = _purge_rows(Mail.id, Mail.expires_at < now - DAY_MS)
+    purged["mail_codes"] = _purge_rows(MailCode.id, MailCode.expires_at < now - DAY_MS)
+    purged["mail_addresses"] = _purge_rows(
+        MailAddress.address_hash, MailAddress.last_at < now - DAY_MS
+    )
     log.info("purged", extra={"rows": purged})
     return purged
 
@@ -47,37 +96,107 @@ def purge(tombstone_days: int) -> dict[str, int]:
 def _purge_tombstones(table: SyncedTable, before: int) -> int:
     c = table.sql.c
     old = and_(c.is_deleted, c.updated_at_ms < before)
+    return _purge_ticked(Ticked(c.user_id, c.id, c.updated_at_ms, old))
+
+
+def _purge_ticked(rows: Ticked) -> int:
     total = 0
     held: set[str] = set()
-    query = select(c.user_id, c.id, c.updated_at_ms)
-    while found := _find(query.where(old, c.user_id.not_in(held))):
-        for user_id in {row.user_id for row in found}:
-            rows = [row for row in found if row.user_id == user_id]
-            condition = and_(c.id.in_([row.id for row in rows]), old)
+    query = select(rows.owner, rows.key)
+    while found := _find(query.where(rows.old, rows.owner.not_in(held))):
+        for owner in {owner for owner, _ in found}:
+            keys = [key for of, key in found if of == owner]
             try:
-                total += _purge_user(table, user_id, condition, max(r.updated_at_ms for r in rows))
-            except Unauthorized:
-                # The account was deleted meanwhile, and its rows with it.
-                continue
+                total += _purge_owner(rows, owner, keys)
             except DBAPIError as error:
                 if errors.why_unavailable(error) not in errors.ROLLED_BACK:
                     raise
-                # Somebody holds the user's clock for long. There is a next time.
-                log.warning("purge_skipped", extra={"user_id": user_id})
-                held.add(user_id)
+                # Somebody holds the clock or the space for long. There is a next time.
+                log.warning("purge_skipped", extra={"owner_id": owner})
+                held.add(owner)
     return total
 
 
 @transaction
-def _purge_user(
-    table: SyncedTable, user_id: str, condition: ColumnElement[bool], until: int
-) -> int:
-    # No push of this user may come to rely on a tombstone while it goes.
-    clock.lock(user_id)
+def _purge_owner(rows: Ticked, owner: str, keys: Sequence[str]) -> int:
+    # Nothing may come to rely on a tombstone while it goes: no push of the user, or into the space.
+    model = _hold(owner)
+    gone = and_(rows.owner == owner, rows.key.in_(keys), rows.old)
+    until = db.session.scalar(select(func.max(rows.tick)).where(gone))
+    if model and until is not None:
+        noted = update(model).where(model.id == owner, model.purged_until < until)
+        db.session.execute(noted.values(purged_until=until))
+    count = execute_count(delete(rows.table).where(gone))
+    if rows.table in (Member.__table__, Resend.__table__):
+        _note_spaces(owner)
+    return count
+
+
+def _hold(owner: str) -> type[User] | type[Space] | None:
+    """Hold the row of a user or a space until the transaction ends; None when there is neither."""
+    try:
+        clock.lock(owner)
+    except Unauthorized:
+        held = select(Space.id).where(Space.id == owner).with_for_update()
+        return Space if db.session.scalar(held) else None
+    return User
+
+
+def _note_spaces(user_id: str) -> None:
+    """Let a user who is held, and has nothing to do with spaces any more, pay for them no longer."""
+    rows = [exists().where(model.user_id == user_id) for model in (Member, Resend)]
     db.session.execute(
-        update(User).where(User.id == user_id, User.purged_until < until).values(purged_until=until)
+        update(User)
+        .where(User.id == user_id, User.has_spaces, ~rows[0], ~rows[1])
+        .values(has_spaces=False)
     )
-    return execute_count(delete(table.sql).where(table.of(user_id), condition))
+
+
+def _purge_spaces(before: int) -> int:
+    """Remove spaces that were deleted, and their rows, once no member's device may need their ids."""
+    total = 0
+    needed = exists().where(Member.space_id == Space.id)
+    while found := _find(select(Space.id).where(Space.deleted_at < before, ~needed)):
+        for (id_,) in found:
+            for table in synced_tables():
+                _purge_all_of(table, id_)
+            total += transaction(execute_count)(delete(Space).where(Space.id == id_))
+    return total
+
+
+def _purge_nobodys(table: SyncedTable) -> int:
+    """Remove rows of neither a user nor a space.
+
+    The release before leaves them when it deletes accounts while this one runs. So many owners are looked
+    at in one run, from another place on each time.
+    """
+    total = 0
+    owner = table.sql.c.user_id
+    begin = str(uuid.uuid4())
+    for last, end in ((begin, None), ("", begin)):
+        for _ in range(MAX_BATCHES):
+            query = select(owner).distinct().where(owner > last).order_by(owner)
+            found = [id_ for (id_,) in _find(query if end is None else query.where(owner <= end))]
+            known = {
+                id_
+                for model in (User, Space)
+                for (id_,) in _find(select(model.id).where(model.id.in_(found)))
+            }
+            total += sum(_purge_all_of(table, id_) for id_ in found if id_ not in known)
+            if len(found) < BATCH:
+                break
+            last = found[-1]
+    return total
+
+
+def _purge_all_of(table: SyncedTable, owner: str) -> int:
+    """Remove all rows of somebody who is no more."""
+    total = 0
+    id_ = table.sql.c.id
+    while found := _find(select(id_).where(table.of(owner))):
+        gone = delete(table.sql).where(table.of(owner), id_.in_([row.id for row in found]))
+        total += transaction(execute_count)(gone)
+    return total
 
 
 def _purge_rows(key: InstrumentedAttribute[str], condition: ColumnElement[bool]) -> int:

@@ -5,23 +5,24 @@ from typing import Any, Literal
 
 from services.sync import clock, rows
 from services.sync.merge import Operation
-from services.sync.plan import Decisions, Push, PushResult, decide, entries_of
+from services.sync.plan import (
+    Decisions,
+    Push,
+    PushResult,
+    SyncConflict,
+    conflicts_of,
+    decide,
+    entries_of,
+    result,
+)
 from services.sync.relations import Touched, settle
-from services.sync.rows import Stamp
 from services.sync.schemas import Changes
-from shared.auth.revocations import raise_clock
+from services.sync.sharing import names_a_space, push_to_spaces
+from shared.auth.revocations import raise_clock, raise_clocks
 from shared.database.bulk import CHUNK
 from shared.database.transaction import transaction
 from shared.models.tables import SyncedTable, synced_tables
 from shared.observability import metrics
-from shared.web.errors import Problem
-
-
-class SyncConflict(Problem):
-    """The push touches rows that changed after the device's last pull; nothing was applied."""
-
-    status, code = 409, "conflict"
-    detail = "Some records changed on the server. Pull, then push again."
 
 
 def push_changes(
@@ -36,8 +37,12 @@ def push_changes(
     `last_pulled_at` is in milliseconds, 0 when the device has seen nothing. Values that cannot be
     stored are repaired. Raises `SyncConflict` when `conflicts` is `reject` and there are any.
     """
-    pushed = _push(user_id, session_id, changes, last_pulled_at, conflicts == "reject")
-    raise_clock(user_id, pushed.timestamp)
+    given = (user_id, session_id, changes, last_pulled_at, conflicts == "reject")
+    pushed = None if names_a_space(user_id, changes) else _push(*given)
+    pushed = pushed or push_to_spaces(*given)
+    is_news = pushed.timestamp != pushed.since
+    raise_clock(user_id, pushed.timestamp, (session_id, pushed.since) if is_news else None)
+    raise_clocks(pushed.others, pushed.timestamp, session_id)
     _count(changes, pushed)
     return pushed
 
@@ -49,49 +54,37 @@ def _count(changes: Changes, pushed: PushResult) -> None:
             metrics.RECORDS.labels("pushed", operation).inc(len(entries))
     metrics.CONFLICTS.inc(sum(len(ids) for ids in pushed.resolved.values()))
     metrics.REPAIRS.inc(sum(len(ids) for ids in pushed.repaired.values()))
+    metrics.REFUSALS.inc(sum(len(ids) for ids in pushed.refused.values()))
     metrics.UNKNOWN_COLUMNS.inc(pushed.with_unknown_columns)
 
 
 @transaction
 def _push(
     user_id: str, session_id: str, changes: Changes, last_pulled_at: int, reject: bool
-) -> PushResult:
-    present, tick = clock.take_tick(user_id)
+) -> PushResult | None:
+    """Push to the user's own space; return None when the user is in others, or the account is gone."""
+    taken = clock.take_tick(user_id, session_id)
+    if taken is None:
+        return None
+    present, tick = taken
     push = Push(user_id, session_id, last_pulled_at, tick)
-    stamp = {
-        "user_id": user_id,
-        "created_at_ms": push.tick,
-        "updated_at_ms": push.tick,
-        "created_by": session_id,
-    }
     made: dict[str, Decisions] = {}
     touched = Touched()
     for table in synced_tables():
         if table.name in changes:
-            made[table.name] = _apply(push, table, changes[table.name], stamp, touched)
-    resolved = {name: table.conflicts for name, table in made.items() if table.conflicts}
-    if reject and resolved:
-        raise SyncConflict(conflicts=resolved)
-    strays = settle(user_id, push.tick, touched, stamp)
+            made[table.name] = _apply(push, table, changes[table.name], touched)
+    if reject and (conflicts := conflicts_of(made)):
+        raise SyncConflict(conflicts=conflicts)
+    strays = settle(user_id, push.tick, touched, rows.stamp(push, user_id))
     if not touched.has_written:
-        clock.set_to(user_id, present)
-    return PushResult(
-        timestamp=push.tick if touched.has_written else present,
-        up_to_date=present == last_pulled_at
-        and not strays
-        and not any(t.conflicts or t.repaired or t.differs for t in made.values()),
-        resolved=resolved,
-        repaired={name: table.repaired for name, table in made.items() if table.repaired},
-        ignored={name: list(table.ignored) for name, table in made.items() if table.ignored},
-        with_unknown_columns=sum(table.with_unknown_columns for table in made.values()),
-    )
+        clock.give_back(user_id, present)
+    return result(push, present, made, has_written=touched.has_written, has_strays=strays)
 
 
 def _apply(
     push: Push,
     table: SyncedTable,
     change: dict[Operation, list[Any]],
-    stamp: Stamp,
     touched: Touched,
 ) -> Decisions:
     """Decide and write what a push names in one table, some of it at a time."""
@@ -100,10 +93,7 @@ def _apply(
     while some := list(islice(entries, CHUNK)):
         before = rows.load(push.user_id, table, [id_ for _, id_, _ in some])
         made = decide(push, table, some, before)
-        rows.insert(table, made.inserted, stamp)
-        rows.overwrite(table, made.overwritten, stamp)
-        rows.overwrite(table, made.amended, stamp | {"repeated_at_ms": push.tick})
-        rows.bury(push.user_id, table, made.buried, push.tick)
+        rows.write(push, push.user_id, table, made)
         touched.note(table, made)
         total.add(made)
     return total

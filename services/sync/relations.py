@@ -39,23 +39,23 @@ class Touched:
             self.has_written = True
 
 
-def settle(user_id: str, tick: int, touched: Touched, stamp: rows.Stamp) -> bool:
-    """Delete or clear every row that names no living parent; return whether there was any.
+def settle(space_id: str, tick: int, touched: Touched, stamp: rows.Stamp) -> bool:
+    """Delete or clear every row of a space that names no living parent; return whether there was any.
 
     `stamp` holds the server's columns of new rows: a parent that the server never had becomes a
     tombstone, so that devices hear that it is not.
     """
     differs = False
-    while found := _find(user_id, tick, touched):
+    while found := _find(space_id, tick, touched):
         differs = True
         for (table, column), strays in found.items():
             ids = [stray.id for stray in strays]
             if column.relation is not None and column.relation.on_delete == "clear":
-                rows.clear(user_id, table, column, ids, tick)
+                rows.clear(space_id, table, column, ids, tick)
                 continue
             unknown = sorted({stray.parent_id for stray in strays if stray.is_unknown})
             rows.insert_tombstones(parent_of(column), unknown, stamp)
-            rows.bury(user_id, table, ids, tick)
+            rows.bury(space_id, table, ids, tick)
             touched.died.add(table)
     return differs
 
@@ -70,12 +70,12 @@ class Stray:
 
 
 def _find(
-    user_id: str, tick: int, touched: Touched
+    space_id: str, tick: int, touched: Touched
 ) -> dict[tuple[SyncedTable, Column], list[Stray]]:
     relations, query = _strays(frozenset(touched.written), frozenset(touched.died))
     found: dict[tuple[SyncedTable, Column], list[Stray]] = defaultdict(list)
     if query is not None:
-        values = {"user_id": user_id, "tick": tick}
+        values = {"space": space_id, "tick": tick}
         for number, *stray in db.session.connection().execute(query, values):
             found[relations[number]].append(Stray(*stray))
     return found
@@ -90,7 +90,7 @@ def _strays(
 
     Its columns: the number of the relation, and those of `Stray`.
     """
-    mine: Any = bindparam("user_id")
+    mine: Any = bindparam("space")
     tick: Any = bindparam("tick")
     relations = [(table, column) for table in synced_tables() for column in table.enforced]
     parts = []

@@ -1,26 +1,39 @@
 """The calls of docs/api.md, "Sync service"."""
 
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 from flask import Blueprint, Response, current_app, g, jsonify, request
 
 from services.sync import cursor
 from services.sync.parameters import PullParameters, PushParameters
+from services.sync.plan import SyncConflict
 from services.sync.pull import pull_changes, pull_page
-from services.sync.push import SyncConflict, push_changes
+from services.sync.push import push_changes
 from services.sync.schemas import PulledSchema, PushedSchema
 from services.sync.selection import PullRequest
+from services.sync.spelling import meant
 from shared.auth.guard import require_access_token
 from shared.observability import metrics
 from shared.web.bounds import takes_large_bodies
 from shared.web.calls import call
+from shared.web.errors import Problem
 from shared.web.streams import stream
 
 log = logging.getLogger(__name__)
 
 bp = Blueprint("sync", __name__, url_prefix="/v1/sync")
 bp.before_request(require_access_token)
+#: The token comes with the first message.
+live = Blueprint("live", __name__, url_prefix="/v1/sync")
+
+
+class UpgradeRequired(Problem):
+    """The call is there for WebSockets alone."""
+
+    status, code = 426, "upgrade_required"
+    detail = "Connect with a WebSocket."
+    sends: ClassVar[dict[str, str]] = {"Upgrade": "websocket"}
 
 
 @bp.get("")
@@ -53,5 +66,14 @@ def push(parameters: dict[str, Any]) -> Response:
     if pushed.ignored:
         # Lines for people are read by those who build the app; elsewhere the metric is enough.
         level = logging.WARNING if current_app.config["LOG_TEXT"] else logging.DEBUG
-        log.log(level, "columns_ignored", extra={"columns": pushed.ignored})
+        extra = {"columns": pushed.ignored, "meant": meant(pushed.ignored)}
+        log.log(level, "columns_ignored", extra=extra)
     return jsonify(pushed.to_wire())
+
+
+@live.get("/live")
+@call(status=101, errors=(UpgradeRequired,))
+def nudges() -> Response:
+    """Open a WebSocket, on which the server says when there is something to pull."""
+    # One that asks for an upgrade goes to services/sync/live.
+    raise UpgradeRequired

@@ -1,45 +1,121 @@
 """The rows that a push reads and writes, some thousand at a time. The held clock keeps them still."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from sqlalchemy import Select, bindparam, select, update
 
 from services.sync.merge import Row
+from services.sync.plan import Decisions, Push
 from shared.database.base import db
 from shared.database.bulk import chunks
 from shared.database.json_rows import read_rows, write_rows
-from shared.models.columns import Column
+from shared.models.columns import SPACE, Column
 from shared.models.tables import SyncedTable
 
 #: The server's columns of rows that are written, by name.
 Stamp = dict[str, Any]
 
 
-def load(user_id: str, table: SyncedTable, ids: Sequence[str]) -> dict[str, Row]:
-    """Return the rows of these ids, tombstones included."""
-    return {row.id: row for row in _load(user_id, table, ids)}
+#: Keys that a statement may name: ids times spaces. Of many more MySQL would read whole tables.
+MAX_KEYS = 5000
 
 
-def _load(user_id: str, table: SyncedTable, ids: Sequence[str]) -> Iterator[Row]:
-    query = _find_rows(table)
+@dataclass(frozen=True)
+class Place:
+    """Where a row is, and its tick there."""
+
+    space_id: str
+    is_deleted: bool
+    tick: int
+
+
+def stamp(push: Push, space_id: str, created_by: str | None = None) -> Stamp:
+    """Return the server's columns of rows that a push brings into being in a space."""
+    return {
+        "user_id": space_id,
+        "created_at_ms": push.tick,
+        "updated_at_ms": push.tick,
+        "created_by": created_by or push.session_id,
+    }
+
+
+def load(
+    user_id: str, table: SyncedTable, ids: Sequence[str], space_id: str | None = None
+) -> dict[str, Row]:
+    """Return the rows of these ids in a user's own space or another, tombstones included."""
+    return {row.id: row for row in _load(table, ids, space_id or user_id, space_id)}
+
+
+def load_below(
+    table: SyncedTable, relation: Column, space_id: str, ids: Sequence[str]
+) -> Iterator[Row]:
+    """Yield the living rows of a space whose `relation` names one of these ids."""
+    rows = _load(table, ids, space_id, space_id, relation)
+    return (row for row in rows if not row.is_deleted)
+
+
+def _load(
+    table: SyncedTable,
+    ids: Sequence[str],
+    space_id: str,
+    named: str | None,
+    by: Column | None = None,
+) -> Iterator[Row]:
+    query = _find_rows(table, by)
+    space = {SPACE.name: named} if table.is_shareable else {}
     for some in chunks(ids):
-        values = {"user_id": user_id, "ids": some}
+        values = {"space": space_id, "ids": some}
         for id_, *read in read_rows(db.session.connection(), query, values):
             *own, is_deleted, born, tick, repeated, created_by = read
-            row = dict(zip(table.names, own, strict=True))
-            yield Row(str(id_), row, is_deleted, born, tick, repeated, created_by)
+            row = dict(zip(table.names, own, strict=True)) | space
+            yield Row(str(id_), row, is_deleted, born, tick, repeated, created_by, space_id)
+
+
+def locate(
+    table: SyncedTable, spaces: Sequence[str], ids: Sequence[str]
+) -> dict[str, dict[str, Place]]:
+    """Return where rows of these ids are, among some spaces: by id, then by space."""
+    found: dict[str, dict[str, Place]] = defaultdict(dict)
+    size = max(MAX_KEYS // len(spaces), 1)
+    for start in range(0, len(ids), size):
+        values = {"spaces": spaces, "ids": ids[start : start + size]}
+        for id_, *place in read_rows(db.session.connection(), _find_places(table), values):
+            found[id_][place[0]] = Place(*place)
+    return found
+
+
+@cache
+def _find_places(table: SyncedTable) -> Select[Any]:
+    c = table.sql.c
+    keys = (
+        c.user_id.in_(bindparam("spaces", expanding=True)),
+        c.id.in_(bindparam("ids", expanding=True)),
+    )
+    return select(c.id, c.user_id, c.is_deleted, c.updated_at_ms).where(*keys)
 
 
 # Built once, since every push runs it.
 @cache
-def _find_rows(table: SyncedTable) -> Select[Any]:
+def _find_rows(table: SyncedTable, by: Column | None) -> Select[Any]:
+    """Return the query for rows by their ids, or `by` those that a relation of theirs names."""
     c = table.sql.c
     server = (c.is_deleted, c.created_at_ms, c.updated_at_ms, c.repeated_at_ms, c.created_by)
-    wanted = c.id.in_(bindparam("ids", expanding=True))
+    wanted = (table.column(by) if by else c.id).in_(bindparam("ids", expanding=True))
     columns: list[Any] = [*table.record, *server]
-    return select(*columns).where(table.of(bindparam("user_id")), wanted)
+    return select(*columns).where(table.of(bindparam("space")), wanted)
+
+
+def write(push: Push, space_id: str, table: SyncedTable, made: Decisions) -> None:
+    """Write what was decided of rows of a space."""
+    new = stamp(push, space_id)
+    insert(table, made.inserted, new)
+    overwrite(table, made.overwritten, new)
+    overwrite(table, made.amended, new | {"repeated_at_ms": push.tick})
+    bury(space_id, table, made.buried, push.tick)
 
 
 def insert(table: SyncedTable, rows: Sequence[Row], stamp: Stamp) -> None:
@@ -66,18 +142,18 @@ def _write(table: SyncedTable, rows: Sequence[Row], stamp: Stamp, kept: Sequence
         write_rows(db.session.connection(), table.sql, columns, sent, stamp, kept)
 
 
-def bury(user_id: str, table: SyncedTable, ids: Sequence[str], tick: int) -> None:
+def bury(space_id: str, table: SyncedTable, ids: Sequence[str], tick: int) -> None:
     """Make the rows of these ids tombstones."""
-    _update(user_id, table, ids, {"is_deleted": True, "updated_at_ms": tick})
+    _update(space_id, table, ids, {"is_deleted": True, "updated_at_ms": tick})
 
 
-def clear(user_id: str, table: SyncedTable, column: Column, ids: Sequence[str], tick: int) -> None:
+def clear(space_id: str, table: SyncedTable, column: Column, ids: Sequence[str], tick: int) -> None:
     """Let the rows of these ids name no parent in `column`."""
-    _update(user_id, table, ids, {column.attribute: None, "updated_at_ms": tick})
+    _update(space_id, table, ids, {column.attribute: None, "updated_at_ms": tick})
 
 
-def _update(user_id: str, table: SyncedTable, ids: Sequence[str], values: dict[str, Any]) -> None:
+def _update(space_id: str, table: SyncedTable, ids: Sequence[str], values: dict[str, Any]) -> None:
     for some in chunks(ids):
         db.session.connection().execute(
-            update(table.sql).where(table.of(user_id), table.sql.c.id.in_(some)).values(values)
+            update(table.sql).where(table.of(space_id), table.sql.c.id.in_(some)).values(values)
         )

@@ -86,7 +86,7 @@ class PushedSchema(Answer):
     repaired = fields.Dict(values=fields.List(Id()))
     ignored = fields.Dict(
         values=fields.List(fields.String()),
-        metadata={"description": "Columns that the tables have not, at most 50 of each."},
+        metadata={"description": "Unknown columns by table, at most 50 of each."},
     )
     refused = fields.Dict(values=fields.List(Id()))
     refused_reasons = fields.Dict(values=fields.Dict(values=fields.String()))
@@ -113,7 +113,7 @@ def load_changes(
     if is_wrapped:
         beside = {name for name, value in body.items() if isinstance(value, dict)} - {"changes"}
         for table in [name for name in tables if name in beside]:
-            faults.add(table, "Must stand inside `changes`.")
+            faults.add(table, "Tables belong inside `changes`.")
     if faults:
         raise InvalidRequest(faults)
     return {table: change for table, change in changes.items() if table in tables}, parameters
@@ -133,7 +133,7 @@ def _count_records(changes: dict[str, Any], tables: Collection[str], most: int) 
 
 def _check_table(table: str, change: Any, is_synced: bool, faults: Faults) -> None:
     if not isinstance(change, dict):
-        faults.add(table, "Not an object.")
+        faults.add(table, "Must be an object.")
         return
     if not is_synced:
         # A table that only the device knows is no fault while there is nothing to lose in it.
@@ -160,7 +160,7 @@ def _fault(entry: Any, operation: str, seen: set[str]) -> str | None:
     elif isinstance(entry, dict):
         id_ = entry.get("id")
     else:
-        return "Not an object."
+        return "Must be an object."
     if not isinstance(id_, str) or not SAFE_ID.fullmatch(id_):
         return "The id must be 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and '-'."
     if id_ in seen:

@@ -1,27 +1,31 @@
 """Which rows a device is sent, and as what: the table of docs/api.md, "Pull"."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Integer,
+    Select,
     and_,
     bindparam,
     case,
+    exists,
     false,
     func,
     literal_column,
     or_,
     select,
     true,
+    union,
 )
 
 from shared.auth.sessions import Caller
 from shared.database.union import Part
-from shared.models import Session
+from shared.models import Member, Resend, Session
 from shared.models.columns import Column
 from shared.models.tables import SyncedTable
 
@@ -43,6 +47,12 @@ class Migration:
 
     tables: frozenset[str]
     columns: Mapping[str, frozenset[str]]
+
+    def of(self, table: str) -> "Migration | None":
+        """Return what it has of `table`, None for nothing."""
+        columns = {table: self.columns[table]} if table in self.columns else {}
+        tables = self.tables & {table}
+        return Migration(tables, columns) if tables or columns else None
 
     def __hash__(self) -> int:
         return hash((self.tables, frozenset(self.columns.items())))
@@ -79,14 +89,40 @@ BEGAN = func.coalesce(
 )
 
 
+class How(Enum):
+    """How a space's rows come to a device whose user reads several spaces."""
+
+    OWN = "the user's own space"
+    KNOWN = "a shared one that the user was in at the last pull"
+    JOINED = "one that the user was not in then"
+    REJOINED = "one that the user was in then, and left, and is in again"
+    LEFT = "one that the user was in then, and is in no more"
+    AGAIN = "rows of a known space that did not change, and count as changed"
+    RESENT = "rows that count as changed, and that the user may not read"
+
+
 @dataclass(frozen=True)
 class Kind:
-    """What decides the statement of a pull; all else is a parameter of it."""
+    """What decides the SQL that selects the rows of a table; all else is a parameter of it."""
 
     mode: Mode
     has_tombstones: bool
     created_as_updated: bool
+    #: What it has of the table.
     migration: Migration | None
+    #: None where the user has one space alone.
+    how: How | None = None
+
+
+def kind_of(pull: PullRequest, scope_: Scope, table: SyncedTable, how: How | None = None) -> Kind:
+    """Return what decides the SQL for a table in a pull; `how`: of one space among several."""
+    return Kind(
+        scope_.mode,
+        scope_.dead_after is not None,
+        pull.created_as_updated,
+        pull.migration.of(table.name) if pull.migration else None,
+        how,
+    )
 
 
 def scope(since: int, present: int, purged_until: int, lost_after: int | None) -> Scope:
@@ -107,11 +143,24 @@ def scope(since: int, present: int, purged_until: int, lost_after: int | None) -
     return Scope(Mode.CHANGES, since)
 
 
+def may_have_news(newest: int | None, since: int, kind: Kind) -> bool:
+    """Return whether a table may have rows for a device; `newest` is the tick of its last change, if any."""
+    if newest is None:
+        return False
+    return kind.mode is not Mode.CHANGES or kind.migration is not None or newest > since
+
+
+def newest(table: SyncedTable) -> ColumnElement[int]:
+    """Return the tick of the last change of a table in SQL: of all that is asked of it the cheapest."""
+    tick = func.max(table.sql.c.updated_at_ms)
+    return select(tick).where(table.of(bindparam("user"))).scalar_subquery()
+
+
 def select_rows(table: SyncedTable, kind: Kind, *, by_pages: bool = False) -> Part:
     """Return the rows of `table` that a device is sent, each with its bucket.
 
-    Parameters: `user`, `session`, `since`, `dead_after`; of pages also `timestamp` and `limit`, and the
-    rows come in the order of their ids.
+    Parameters: `user`, `session`, `since`, `dead_after`; of pages also `timestamp`. Of several spaces also
+    those below.
     """
     c: Any = table.sql.c
     changed = c.updated_at_ms > SINCE
@@ -123,6 +172,13 @@ def select_rows(table: SyncedTable, kind: Kind, *, by_pages: bool = False) -> Pa
     live = changed if kind.mode is Mode.CHANGES else ALL
     dead = changed if kind.mode is Mode.CHANGES else c.updated_at_ms > bindparam("dead_after")
     dead = dead if kind.has_tombstones else NONE
+    if kind.how in (How.JOINED, How.REJOINED):
+        # To this user a row came into being by joining.
+        live = ALL
+        fresh = and_(
+            bindparam("joined", type_=BigInteger) > BEGAN, c.created_by != bindparam("session")
+        )
+        dead = dead if kind.how is How.REJOINED else NONE
     if kind.mode is Mode.FIRST:
         fresh = ALL
     elif kind.mode is Mode.RESTORED:
@@ -138,10 +194,142 @@ def select_rows(table: SyncedTable, kind: Kind, *, by_pages: bool = False) -> Pa
         # What came into being after the first page is left to the next pull: sent now, it would come
         # a second time as `created`.
         live = and_(live, c.created_at_ms <= bindparam("timestamp"))
-    query = select(*table.record).where(table.of(bindparam("user")), _wanted(c, live, dead))
-    if by_pages:
-        query = query.order_by(c.id).limit(bindparam("limit"))
-    return Part(query, _bucket(c, fresh, dead), bare=DELETED)
+    if kind.how is not None:
+        live, fresh, dead = _among_others(table, kind, live, fresh, dead)
+    columns = table.sent_record if kind.how in (None, How.OWN) else table.shared_record
+    query = select(*columns).where(table.of(bindparam("user")), _wanted(c, live, dead))
+    bare = None if dead is NONE else (DELETED, c.is_deleted)
+    return Part(query, _bucket(c, fresh, dead), bare)
+
+
+# Of several spaces. Parameters are lists of them: `active`, those that the user reads; `above`, of these
+# those whose rows are sent rather than this one's; `others`, all but this one; `known`, others of which the
+# device may have rows; `telling` and `left_above`, those before this one of which tombstones are sent, and
+# those that the user left since the last pull.
+
+
+def _is_gone(c: Any, kind: Kind) -> ColumnElement[bool]:
+    """Return whether a row is a tombstone that is news."""
+    if not kind.has_tombstones:
+        return NONE
+    tick = SINCE if kind.mode is Mode.CHANGES else bindparam("dead_after")
+    return and_(c.is_deleted, c.updated_at_ms > tick)
+
+
+def _has(
+    table: SyncedTable,
+    spaces: str,
+    id_: ColumnElement[str],
+    condition: Callable[[Any], ColumnElement[bool]],
+) -> ColumnElement[bool]:
+    """Return whether some spaces have a row of this id of which the condition is true."""
+    other = table.sql.alias()
+    among = other.c.user_id.in_(bindparam(spaces, expanding=True))
+    return exists().where(among, other.c.id == id_, condition(other.c))
+
+
+def _among_others(
+    table: SyncedTable,
+    kind: Kind,
+    live: ColumnElement[bool],
+    fresh: ColumnElement[bool],
+    dead: ColumnElement[bool],
+) -> tuple[ColumnElement[bool], ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions for rows of one space among several, so that no id is sent twice."""
+    id_ = table.sql.c.id
+    live = and_(live, ~_has(table, "above", id_, lambda c: ~c.is_deleted))
+    if fresh is not ALL and fresh is not NONE:
+        held = _has(
+            table,
+            "known",
+            id_,
+            lambda c: and_(c.created_at_ms <= SINCE, or_(~c.is_deleted, c.updated_at_ms > SINCE)),
+        )
+        fresh = and_(fresh, ~held)
+    if dead is not NONE:
+        told = _has(table, "telling", id_, lambda c: _is_gone(c, kind))
+        dead = and_(dead, ~_has(table, "others", id_, lambda c: ~c.is_deleted), ~told)
+    return live, fresh, dead
+
+
+def _had(kind: Kind) -> Callable[[Any], ColumnElement[bool]]:
+    """Return the condition for rows that a device may have from before its user left their space.
+
+    What became of one later is not for who left: it is told the same whether or not it lives.
+    """
+
+    def had(row: Any) -> ColumnElement[bool]:
+        left = (
+            select(Member.left_tick)
+            .where(Member.user_id == bindparam("me"), Member.space_id == row.user_id)
+            .scalar_subquery()
+        )
+        may_be_there = or_(~row.is_deleted, row.updated_at_ms > left, _is_gone(row, kind))
+        return and_(row.created_at_ms <= left, may_be_there)
+
+    return had
+
+
+def select_left(table: SyncedTable, kind: Kind) -> Part:
+    """Return the ids of a space's rows that a device may have from before its user left."""
+    c: Any = table.sql.c
+    had = _had(kind)
+    query = select(c.id).where(
+        table.of(bindparam("user")),
+        had(c),
+        ~_has(table, "active", c.id, lambda row: ~row.is_deleted),
+        ~_has(table, "telling", c.id, lambda row: _is_gone(row, kind)),
+        ~_has(table, "left_above", c.id, had),
+    )
+    return Part(query, DELETED, (DELETED, ALL))
+
+
+def select_again(table: SyncedTable, kind: Kind) -> Part:
+    """Return the rows that did not change and count as changed: those for which another space's row made
+    room, and those of which a push was refused.
+    """
+    c: Any = table.sql.c
+    gone, left = table.sql.alias(), table.sql.alias()
+    ids = union(
+        select(gone.c.id).where(
+            gone.c.user_id.in_(bindparam("above", expanding=True)), _is_gone(gone.c, kind)
+        ),
+        select(left.c.id).where(left.c.user_id.in_(bindparam("left_above", expanding=True))),
+        _resent(table),
+    ).subquery()
+    query = (
+        select(*table.shared_record)
+        .select_from(table.sql.join(ids, ids.c.id == c.id))
+        .where(
+            table.of(bindparam("user")),
+            ~c.is_deleted,
+            c.updated_at_ms <= SINCE,
+            ~_has(table, "above", c.id, lambda row: ~row.is_deleted),
+        )
+    )
+    if kind.migration:
+        # What the migration brings is not sent again.
+        query = query.where(~func.coalesce(_brought(table, kind.migration), false()))
+    return Part(query, UPDATED)
+
+
+def select_resent(table: SyncedTable, kind: Kind) -> Part:
+    """Return the ids that count as changed, of which the user reads no row."""
+    ids = _resent(table).subquery()
+    query = select(ids.c.id).where(
+        ~_has(table, "active", ids.c.id, lambda row: ~row.is_deleted),
+        ~_has(table, "telling", ids.c.id, lambda row: _is_gone(row, kind)),
+        ~_has(table, "left_above", ids.c.id, _had(kind)),
+    )
+    return Part(query, DELETED, (DELETED, ALL))
+
+
+def _resent(table: SyncedTable) -> Select[Any]:
+    return select(Resend.row_id.label("id")).where(
+        Resend.user_id == bindparam("me"),
+        Resend.table_name == table.sql.name,
+        Resend.tick > SINCE,
+    )
 
 
 def _wanted(c: Any, live: ColumnElement[bool], dead: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -162,6 +350,13 @@ def _bucket(
             return CREATED if fresh is ALL else UPDATED
         return case(*cases, else_=created if fresh is ALL else updated)
     return case(*cases, (fresh, created), else_=updated)
+
+
+def _brought(table: SyncedTable, migration: Migration) -> ColumnElement[bool]:
+    """Return whether a live row is sent for a migration, whenever it changed."""
+    if table.name in migration.tables:
+        return ALL
+    return or_(false(), *_filled(table, migration.columns.get(table.name, frozenset())))
 
 
 def _filled(table: SyncedTable, names: frozenset[str]) -> list[ColumnElement[bool]]:

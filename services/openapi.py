@@ -1,0 +1,235 @@
+"""The whole API as OpenAPI 3.1: `python -m services.openapi` prints it.
+
+Calls come from what the services' routes declare, records from the declared tables, examples from
+`openapi_fields`. What stands here is the form of errors, and which of them any call may end with. The
+tests hold every answer against it.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import click
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Flask
+from marshmallow import fields
+
+from services.auth import routes as auth
+from services.openapi_fields import FIELDS
+from services.sync import routes as sync
+from services.sync import space_routes as spaces
+from services.sync.parameters import MigrationSchema, Parameters, PullParameters, PushParameters
+from services.sync.schemas import TablesSchema, pushed
+from services.users import routes as users
+from shared import __version__
+from shared.auth import tokens
+from shared.auth.guard import require_access_token
+from shared.models.columns import SPACE
+from shared.models.tables import SyncedTable, synced_tables
+from shared.web import errors
+from shared.web.calls import Call
+from shared.web.errors import Problem
+from shared.web.records import Id, by_table
+from shared.web.schemas import ID_PATTERN, Answer, Body, IdConverter, Query, camel
+
+Json = dict[str, Any]
+
+ID = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
+EXAMPLE_ID, EXAMPLE_MS = "example1", 1_800_000_000_000
+
+
+class ProblemSchema(Answer):
+    """The form of every error."""
+
+    type = fields.String()
+    title = fields.String()
+    status = fields.Integer()
+    detail = fields.String()
+    code = fields.String()
+    message = fields.String(metadata={"description": "The text of `detail` again."})
+    request_id = fields.String()
+    errors = fields.Dict(
+        values=fields.List(fields.String()),
+        metadata={"description": "Sentences by field path; at most 50.", "optional": True},
+    )
+    error_codes = fields.Dict(
+        values=fields.List(fields.String()),
+        metadata={"description": "Stable words for the same.", "optional": True},
+    )
+    errors_omitted = fields.Integer(
+        metadata={"description": "How many more there are.", "optional": True}
+    )
+    conflicts = fields.Dict(values=fields.List(Id()), metadata={"optional": True})
+
+
+EVERYWHERE = (
+    errors.UnsupportedEncoding,
+    errors.TooLarge,
+    errors.RateLimited,
+    Problem,
+    errors.Unavailable,
+)
+#: What the gateway says of a service that cannot be reached, or takes too long.
+OF_THE_GATEWAY = {(502, "unavailable"), (504, "unavailable")}
+WITH_A_BODY = (errors.InvalidJson, errors.InvalidRequest)
+GUARDED = (errors.Unauthorized, tokens.TokenExpired)
+
+
+def describe(*, is_strict: bool = False) -> Json:
+    """Return the description, with every synced table that is declared now.
+
+    `is_strict`: as if no answer might ever get a member more, for the tests. To apps it is said otherwise.
+    """
+    spec = APISpec(
+        title="WatermelonDB backend",
+        version=__version__,
+        openapi_version="3.1.0",
+        info={
+            "description": "Accounts, sessions and sync for apps that use WatermelonDB. Answers may get new"
+            " members in later versions: ignore those that you do not know."
+        },
+        servers=[{"url": "/"}],
+        plugins=[MarshmallowPlugin()],
+    )
+    spec.components.security_scheme("accessToken", {"type": "http", "scheme": "bearer"})
+    for path, method, view, guards in routes():
+        spec.path(path, operations={method: _operation(path, method, view, guards)})
+    description: Json = spec.to_dict()
+    for name, schema in description["components"]["schemas"].items():
+        if name.endswith("Body") or name in ("Migration", "AddedColumns"):
+            _explain(schema.get("properties", {}))
+        if not is_strict:
+            schema.pop("additionalProperties", None)
+    for operations in description["paths"].values():
+        for operation in operations.values():
+            for parameter in operation["parameters"]:
+                _explain({parameter["name"]: parameter}, "example")
+    return description
+
+
+def _explain(named: dict[str, Json], key: str = "examples") -> None:
+    """Add to members or parameters what they mean, and an example."""
+    for name, described in named.items():
+        meaning, example = FIELDS[camel(name)]
+        described.setdefault("description", meaning)
+        # What refers to another schema has the examples of that.
+        if example is not None and "$ref" not in json.dumps(described):
+            described.setdefault(key, [example] if key == "examples" else example)
+
+
+def routes() -> Iterator[tuple[str, str, Any, list[Any]]]:
+    """Yield of each call the path, the method, the view and what guards it."""
+    app = Flask("routes", static_folder=None)
+    app.url_map.converters["id"] = IdConverter
+    blueprints = (auth.public, auth.protected, users.me, users.admin, sync.bp, sync.live, spaces.bp)
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<id:(\w+)>", r"{\1}", rule.rule)
+        guards = app.before_request_funcs.get(rule.endpoint.split(".")[0], [])
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            yield path, method.lower(), app.view_functions[rule.endpoint], guards
+
+
+def _operation(path: str, method: str, view: Any, guards: list[Any]) -> Json:
+    call: Call = view.call
+    ends: list[type[Problem]] = [*EVERYWHERE, *call.errors]
+    parameters: list[Json] = [
+        {"name": name, "in": "path", "required": True, "schema": ID}
+        for name in re.findall(r"{(\w+)}", path)
+    ]
+    is_guarded = require_access_token in guards
+    operation: Json = {
+        "operationId": re.sub(r"\W+", "_", method + path.removeprefix("/v1")).strip("_"),
+        "summary": view.__doc__.splitlines()[0],
+        "tags": [path.split("/")[2]],
+        "security": [{"accessToken": []}] if is_guarded else [],
+        "parameters": parameters,
+    }
+    if is_guarded:
+        ends += GUARDED
+    if users.require_admin in guards:
+        ends += [errors.Forbidden]
+    if isinstance(call.takes, Query):
+        ends += [errors.InvalidParameter]
+        # apispec makes a parameter of each field.
+        parameters.append({"in": "query", "schema": call.takes})
+    # Pull takes one as POST only.
+    if isinstance(call.takes, Body | Parameters) and method != "get":
+        ends += WITH_A_BODY
+        content = _json(_body(call.takes))
+        if isinstance(call.takes, PushParameters):
+            content["application/json"]["example"] = _push()
+        operation["requestBody"] = {"required": not call.takes.is_optional, "content": content}
+    answer = {"description": "Done."} | ({"content": _json(call.answers)} if call.answers else {})
+    statuses = [call.status, *([201] if call.may_create else [])]
+    operation["responses"] = dict.fromkeys(map(str, statuses), answer) | _problems(ends)
+    return operation
+
+
+@cache
+def _body(takes: Body | Parameters) -> Any:
+    """Return the schema of a body; one of pull or push may hold the parameters of the query."""
+    if isinstance(takes, Body):
+        return takes
+    named = takes._declared_fields
+    if isinstance(takes, PullParameters):
+        migration = fields.Nested(MigrationSchema, allow_none=True)
+        return Body.from_dict(named | {"migration": migration}, name="PullBody")
+    bare = by_table(TablesSchema, pushed, "Changes")
+    changes = fields.Nested(bare, required=True)
+    return {"anyOf": [Body.from_dict(named | {"changes": changes}, name="PushBody"), bare]}
+
+
+def _push() -> Json:
+    """Return a push of one new record in each table, which are of one id and so belong together."""
+    return {
+        "lastPulledAt": 0,
+        "changes": {
+            table.name: {"created": [_record(table)], "updated": [], "deleted": []}
+            for table in synced_tables()
+        },
+    }
+
+
+def _record(table: SyncedTable) -> Json:
+    kinds = {"string": "Example", "number": 1, "boolean": True}
+    values: Json = {
+        column.name: EXAMPLE_ID
+        if column.relation
+        else kinds[column.kind]
+        if column is not SPACE
+        else None
+        for column in table.wire_columns
+    }
+    for name in ("created_at", "updated_at"):
+        if name in values:
+            values[name] = EXAMPLE_MS
+    return {"id": EXAMPLE_ID, **values}
+
+
+def _json(schema: Any) -> Json:
+    return {"application/json": {"schema": schema}}
+
+
+def _problems(ends: list[type[Problem]]) -> Json:
+    """Return the responses by status, each with the codes that it may come with."""
+    known = {(error.status, error.code) for error in ends} | OF_THE_GATEWAY
+    responses: Json = {}
+    for status, pairs in groupby(sorted(known), key=itemgetter(0)):
+        codes = [code for _, code in pairs]
+        schema = {"allOf": [ProblemSchema, {"properties": {"code": {"enum": codes}}}]}
+        responses[str(status)] = {
+            "description": ", ".join(f"`{code}`" for code in codes),
+            "content": {"application/problem+json": {"schema": schema}},
+        }
+    return responses
+
+
+if __name__ == "__main__":
+    click.echo(json.dumps(describe(), indent=2))
