@@ -3,7 +3,5 @@
 set -eu
 cd "$(dirname "$0")/../.."
 modules=tests/watermelon/node_modules
-# Decorators are only taken where JavaScript is read as TypeScript.
 NODE_PATH=$modules "$modules/.bin/esbuild" client/playground/playground.js --bundle --minify --target=es2020 \
-    --loader:.js=ts --define:process.env.NODE_ENV='"production"' --log-level=warning --outfile="$1" \
-    --tsconfig-raw='{"compilerOptions":{"experimentalDecorators":true,"useDefineForClassFields":false}}'
+    --define:process.env.NODE_ENV='"production"' --log-level=warning --outfile="$1"

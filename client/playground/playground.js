@@ -1,224 +1,15 @@
-// Two WatermelonDB devices of one user, side by side. Bundled by `make playground`.
+// Devices of one user side by side, and of a guest. Bundled by `make playground`.
 
-import { Database } from '@nozbe/watermelondb'
-import LokiJSAdapter from '@nozbe/watermelondb/adapters/lokijs'
-import { synchronize } from '@nozbe/watermelondb/sync'
-import { LokiMemoryAdapter } from 'lokijs'
-import { createBackend } from '../src/backend'
-import { migrations, modelClasses, schema } from './schema.js'
+import encodeQR from 'qr'
+import { showAccount } from './account'
+import { createDevice, devices } from './device'
+import { h } from './elements'
+import { share, spaceColumn } from './share'
+import { deviceCard } from './view'
 
 const BACKEND =
   new URLSearchParams(location.search).get('backend') || new URL('v1', location.href).href
-const TABLES = ['projects', 'tasks']
-const LOG_LENGTH = 6
-
-/** A device: its own database, its own session, and what went over the network. */
-function createDevice(name) {
-  const database = new Database({
-    adapter: new LokiJSAdapter({
-      schema,
-      migrations,
-      dbName: name,
-      useWebWorker: false,
-      useIncrementalIndexedDB: true,
-      // Gone with the page. An app leaves this out, and its records stay.
-      extraLokiOptions: { adapter: new LokiMemoryAdapter(), autosave: false },
-    }),
-    modelClasses,
-  })
-  let tokens = null
-  const backend = createBackend({
-    url: BACKEND,
-    database,
-    storage: {
-      load: async () => tokens,
-      save: async (next) => {
-        tokens = next
-      },
-    },
-    onSignedOut: () => say('The session has ended. Reload the page.', true),
-  })
-  const device = { name, database, backend, online: true, syncing: false, clock: null, log: [] }
-
-  device.sync = async () => {
-    device.syncing = true
-    render(device)
-    const log = {}
-    try {
-      if (!device.online) throw new Error('offline')
-      // An app calls backend.sync(); this page shows what goes over the network.
-      await synchronize({
-        database,
-        log,
-        pullChanges: async (request) => {
-          const pulled = await backend.pullChanges(request)
-          note(device, '↓', pulled.changes, `clock ${pulled.timestamp}`)
-          return pulled
-        },
-        pushChanges: async (request) => {
-          note(device, '↑', request.changes, `seen up to ${request.lastPulledAt}`)
-          return backend.pushChanges(request)
-        },
-        migrationsEnabledAtVersion: 1,
-      })
-      device.clock = log.newLastPulledAt
-      for (const { resolved } of log.resolvedConflicts || []) {
-        device.log.unshift({ text: `⇄ merged “${resolved.title || resolved.name}”`, json: resolved })
-      }
-    } catch (error) {
-      device.log.unshift({ text: `✕ ${error.message}`, wrong: true })
-    }
-    device.log.length = Math.min(device.log.length, LOG_LENGTH)
-    device.syncing = false
-    await render(device)
-  }
-  return device
-}
-
-function note(device, arrow, changes, when) {
-  const counts = Object.entries(changes).flatMap(([table, change]) =>
-    ['created', 'updated', 'deleted']
-      .filter((bucket) => change[bucket].length > 0)
-      .map((bucket) => `${table} ${change[bucket].length} ${bucket}`),
-  )
-  device.log.unshift({ text: `${arrow} ${counts.join(', ') || 'nothing'}, ${when}`, json: changes })
-}
-
-/** An element with attributes (functions listen, everything else is set) and children. */
-function h(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag)
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === 'function') element.addEventListener(name, value)
-    else if (name in element) element[name] = value
-    else element.setAttribute(name, value)
-  }
-  element.append(...children.filter((child) => child !== null))
-  return element
-}
-
-/** What WatermelonDB keeps of a record until it is pushed. */
-function pending(record) {
-  if (record.syncStatus === 'synced') return null
-  const what = record.syncStatus === 'created' ? 'new' : record._raw._changed.replaceAll(',', ', ')
-  return h('span', { className: 'pending', title: 'not pushed yet' }, what)
-}
-
-function textInput(record, property, label) {
-  return h('input', {
-    type: 'text',
-    value: record[property],
-    'aria-label': label,
-    change: (event) =>
-      record.database.write(() => record.update((r) => void (r[property] = event.target.value))),
-  })
-}
-
-function deleteButton(label, destroy) {
-  return h('button', { className: 'delete', 'aria-label': label, click: destroy }, '✕')
-}
-
-function taskRow(device, task) {
-  return h(
-    'div',
-    { className: task.isCompleted ? 'row task done' : 'row task' },
-    h('input', {
-      type: 'checkbox',
-      checked: task.isCompleted,
-      'aria-label': 'done',
-      change: (event) =>
-        device.database.write(() =>
-          task.update((t) => void (t.isCompleted = event.target.checked)),
-        ),
-    }),
-    textInput(task, 'title', 'task'),
-    pending(task),
-    deleteButton('delete the task', () =>
-      device.database.write(() => task.markAsDeleted()),
-    ),
-  )
-}
-
-function projectSection(device, project, tasks) {
-  const add = () =>
-    device.database.write(() =>
-      device.database.get('tasks').create((task) => {
-        task.title = `Task ${tasks.length + 1}`
-        task.project.set(project)
-      }),
-    )
-  const destroy = () =>
-    device.database.write(async () => {
-      for (const task of tasks) await task.markAsDeleted()
-      await project.markAsDeleted()
-    })
-  return h(
-    'section',
-    { className: 'project' },
-    h(
-      'div',
-      { className: 'row' },
-      textInput(project, 'name', 'project'),
-      pending(project),
-      deleteButton('delete the project and its tasks', destroy),
-    ),
-    ...tasks.map((task) => taskRow(device, task)),
-    h('button', { className: 'add-task', click: add }, '+ task'),
-  )
-}
-
-function logEntry({ text, json, wrong }) {
-  if (!json) return h('li', { className: wrong ? 'wrong' : '' }, text)
-  return h(
-    'li',
-    {},
-    h('details', {}, h('summary', {}, text), h('pre', {}, JSON.stringify(json, null, 2))),
-  )
-}
-
-async function render(device) {
-  const [projects, tasks] = await Promise.all(
-    TABLES.map((table) => device.database.get(table).query().fetch()),
-  )
-  const byAge = (a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1)
-  const addProject = () =>
-    device.database.write(() =>
-      device.database.get('projects').create((project) => {
-        project.name = `Project ${projects.length + 1}`
-      }),
-    )
-  const switchLine = () => {
-    device.online = !device.online
-    render(device)
-  }
-  device.card.className = device.online ? '' : 'offline'
-  device.card.replaceChildren(
-    h(
-      'div',
-      { className: 'bar' },
-      h('h2', {}, device.name),
-      h('button', { className: 'line', click: switchLine }, device.online ? 'Go offline' : 'Go online'),
-      h(
-        'button',
-        { className: 'main sync', disabled: device.syncing || !device.online, click: device.sync },
-        device.syncing ? 'Syncing…' : 'Sync',
-      ),
-    ),
-    h(
-      'p',
-      { className: 'clock' },
-      `${device.online ? 'online' : 'offline'} · last pulled at ${device.clock ?? 'no time yet'}`,
-    ),
-    ...projects.sort(byAge).map((project) =>
-      projectSection(
-        device,
-        project,
-        tasks.filter((task) => task.projectId === project.id).sort(byAge),
-      ),
-    ),
-    h('button', { className: 'add-project', click: addProject }, '+ project'),
-    h('ul', { className: 'log' }, ...device.log.map(logEntry)),
-  )
-}
+const LOOPBACK = ['localhost', '127.0.0.1', '[::1]']
 
 function say(text, wrong = false) {
   const status = document.getElementById('status')
@@ -226,27 +17,113 @@ function say(text, wrong = false) {
   status.className = wrong ? 'wrong' : ''
 }
 
-async function start() {
-  document.getElementById('backend').textContent = BACKEND
-  const devices = ['Phone', 'Tablet'].map(createDevice)
-  const [phone, tablet] = devices
-  const email = `${crypto.getRandomValues(new Uint32Array(2)).join('')}@example.com`
-  const password = `${crypto.getRandomValues(new Uint32Array(4)).join('-')}`
-  await phone.backend.register({ email, password, deviceName: phone.name })
-  await tablet.backend.login({ email, password, deviceName: tablet.name })
-  for (const device of devices) {
-    device.card = h('article', { id: device.name.toLowerCase() })
-    document.getElementById('devices').append(device.card)
-    device.database.withChangesForTables(TABLES).subscribe(() => render(device))
-  }
-  const both = document.getElementById('sync-both')
-  both.addEventListener('click', async () => {
-    both.disabled = true
-    for (const device of devices) if (device.online) await device.sync()
-    both.disabled = false
-  })
-  both.disabled = false
-  say(`Signed in as ${email}, on both.`)
+/** Say what failed, and what to do about it. */
+function explain(error) {
+  if (!['network', 'timeout'].includes(error.code)) return error.message
+  const elsewhere = new URL(BACKEND).origin !== location.origin
+  const hint = elsewhere ? ` Does it let pages of ${location.origin} in (CORS_ALLOWED_ORIGINS)?` : ''
+  return `${BACKEND} does not answer. Is \`make run\` still running?${hint}`
 }
 
-start().catch((error) => say(`${BACKEND} cannot be used: ${error.message}`, true))
+/**
+ * The link with which another browser signs in to the same account.
+ *
+ * What it holds stands behind #, which browsers send to no server: into no log and no Referer. It is the
+ * password, since the API hands out nothing shorter-lived; the account is this page's own and as throw-away.
+ */
+function joinLink(address, { email, password }) {
+  const link = new URL(address)
+  link.search = location.search
+  link.hash = `join=${email},${password}`
+  return link.href
+}
+
+/** Who is to sign in by the link that was opened, if that is one. */
+function invited() {
+  const [, email, password] = /^#join=([^,]+),(.+)$/.exec(location.hash) ?? []
+  return email && { email, password }
+}
+
+function showJoin(account, phones) {
+  const isLocal = LOOPBACK.includes(location.hostname)
+  const address = isLocal ? phones : location.href
+  const join = document.getElementById('join')
+  if (address) {
+    const link = joinLink(address, account)
+    join.append(
+      h('p', {}, 'Scan it with a phone in the same network. It signs in to this account.'),
+      h('img', { className: 'qr', src: encodeQR(link, 'data-url'), alt: 'QR code of the phone’s link' }),
+    )
+  } else {
+    join.append(
+      h(
+        'p',
+        {},
+        'A phone cannot reach this machine at localhost. Stop the server, start it with ',
+        h('code', {}, 'HOST=0.0.0.0 make run'),
+        ' and load this page again.',
+      ),
+    )
+  }
+  const here = joinLink(location.href, account)
+  const properties = { className: 'button', href: here, target: '_blank' }
+  join.append(h('a', properties, 'Or open one more device in a new tab'))
+  join.hidden = false
+}
+
+function newAccount() {
+  return {
+    email: `${crypto.getRandomValues(new Uint32Array(2)).join('')}@example.com`,
+    password: crypto.getRandomValues(new Uint32Array(4)).join('-'),
+  }
+}
+
+function showShare(hosts, tables) {
+  const button = document.getElementById('share')
+  button.hidden = !tables.some(spaceColumn)
+  const tell = (error) => say(explain(error), true)
+  button.addEventListener('click', () => {
+    button.hidden = true
+    share(hosts[0], hosts, (name) => add(name, tables), newAccount(), tell).catch(tell)
+  })
+}
+
+function add(name, tables) {
+  const device = createDevice(name, { tables, url: BACKEND, explain, say })
+  device.card = deviceCard(device)
+  document.getElementById('devices').append(device.card)
+  return device
+}
+
+async function start() {
+  document.getElementById('backend').textContent = BACKEND
+  // Another link in the same tab is another account.
+  addEventListener('hashchange', () => location.reload())
+  const { tables, phones } = await (await fetch('playground.json')).json()
+  const guest = invited()
+  if (guest) {
+    document.getElementById('steps').hidden = true
+    const device = add('This device', tables)
+    await device.backend.login({ ...guest, deviceName: 'A device that joined' })
+    say(`Signed in as ${guest.email}, like the devices of the page that you come from.`)
+    return
+  }
+  const [phone, tablet] = [add('Phone', tables), add('Tablet', tables)]
+  const account = newAccount()
+  await phone.backend.register({ ...account, deviceName: phone.name })
+  await tablet.backend.login({ ...account, deviceName: tablet.name })
+  const both = document.getElementById('sync-both')
+  both.addEventListener('click', async () => {
+    for (const device of [phone, tablet]) await device.sync()
+  })
+  both.hidden = false
+  showShare([phone, tablet], tables)
+  showJoin(account, phones)
+  await showAccount(document.getElementById('account'), phone, account.email, explain)
+  say(`Signed in as ${account.email}, on both.`)
+}
+
+start().catch((error) => {
+  const gone = 'This link leads to no account of this server any more. Scan the code of a page that is open.'
+  say(error.code === 'invalid_credentials' ? gone : explain(error), true)
+})

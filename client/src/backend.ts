@@ -37,6 +37,11 @@ export interface User {
   name: string | null
   role: 'user' | 'admin'
   isActive: boolean
+  emailVerified: boolean
+  /** An e-mail that waits to be verified. */
+  pendingEmail: string | null
+  /** Without one, a fresh ID token confirms changes. */
+  hasPassword: boolean
   createdAt: string
   updatedAt: string
 }
@@ -46,6 +51,8 @@ export interface Problem {
   code?: string
   detail?: string
   errors?: Record<string, string[]>
+  /** The same paths: stable words, for texts in the user's language. */
+  errorCodes?: Record<string, string[]>
   [field: string]: unknown
 }
 
@@ -60,6 +67,23 @@ export interface PushResult {
   refusedReasons?: Record<string, Record<string, string>>
   [field: string]: unknown
 }
+
+/** Who is signed in. */
+export interface Session {
+  userId: string
+  /** False while the database is another account's: show nothing of it. */
+  ownsDatabase: boolean
+}
+
+/** What happened, for any number of listeners (`subscribe`). */
+export type BackendEvent =
+  | { type: 'session'; userId: string | null }
+  | { type: 'sync'; phase: 'started' | 'done' }
+  | { type: 'sync'; phase: 'failed'; error: unknown }
+  /** The server kept its own version of a pushed record, which the next pull brings. */
+  | { type: 'refused'; table: string; id: string; reason: string | undefined }
+  /** The server changed a value of a pushed record that it could not store; the next pull brings it. */
+  | { type: 'repaired'; table: string; id: string }
 
 export interface Progress {
   phase: 'pull' | 'push'
@@ -93,6 +117,8 @@ export interface BackendOptions {
 export interface RequestOptions {
   method?: string
   body?: unknown
+  /** Throw `AccountChanged`, as a sync does, while the database is another account's. */
+  asOwner?: boolean
 }
 
 export type SyncOptions = Omit<SyncArgs, 'database' | 'pullChanges' | 'pushChanges'>
@@ -103,15 +129,70 @@ export interface Credentials {
   deviceName?: string
 }
 
+/** What a provider's own library gave the app. */
+export interface IdToken {
+  /** One of the names in `methods()`. */
+  provider: string
+  idToken: string
+  /** As the provider got it, or for Apple what it got the SHA-256 of. */
+  nonce?: string
+}
+
+/** How people may sign in to this backend. */
+export interface Methods {
+  password: boolean
+  /** Whether codes are sent by mail. */
+  mail: boolean
+  providers: { name: string; issuer: string; clientIds: string[] }[]
+}
+
+/** A provider's account that opens the user's. */
+export interface Identity {
+  provider: string
+  email: string | null
+  createdAt: string
+}
+
 export interface Backend {
+  /** With `/v1`. */
+  readonly url: string
+  readonly database: Database
+  /** The tables that are synced: all but `localTables`. */
+  readonly tables: string[]
   /** Open an account and sign in. */
   register(credentials: Credentials & { name?: string }): Promise<User>
   /** Sign in. */
   login(credentials: Credentials): Promise<User>
+  /** Sign in with a provider's ID token, in a new account (called `name`) if there is none yet. */
+  signIn(token: IdToken & { name?: string; deviceName?: string }): Promise<User>
+  /** How people may sign in here. */
+  methods(): Promise<Methods>
+  /** Have a code for a new password sent, if the address has an account. */
+  forgotPassword(email: string): Promise<void>
+  /** Set the new password with that code. Every session ends: log in next. */
+  resetPassword(reset: { email: string; code: string; newPassword: string }): Promise<void>
+  /** Have another code to verify the user's e-mail sent. */
+  sendVerificationCode(): Promise<void>
+  /** Verify an e-mail with that code. */
+  verifyEmail(verification: { email: string; code: string }): Promise<void>
+  /** The providers that open the user's account. */
+  identities(): Promise<Identity[]>
+  /** Let a provider open the user's account. */
+  linkIdentity(token: IdToken): Promise<Identity>
+  /** Let a provider open it no more. */
+  unlinkIdentity(provider: string): Promise<void>
   /** End the session, offline too. What was not pushed stays in the database. */
   logout(): Promise<void>
+  /** Who is signed in on this device, offline too. */
+  session(): Promise<Session | null>
+  /** Call `listener` with what happens; return what ends that. */
+  subscribe(listener: (event: BackendEvent) => void): () => void
+  /** How many records have changes that were not pushed. */
+  countUnsynced(): Promise<number>
   /** Make any other call of the API with the session's token. */
   request<T = unknown>(path: string, options?: RequestOptions): Promise<T>
+  /** The session's access token, or the next one if the backend has `rejected` that; of the database's account. */
+  accessToken(rejected?: string): Promise<string>
   /** Run `synchronize()`: one at a time; asked for during a sync, once more after it. */
   sync(options?: SyncOptions): Promise<void>
   /** For a `synchronize()` of your own. */
@@ -155,6 +236,7 @@ export class AccountChanged extends Error {
 
 const USER_KEY = 'watermelondb_backend_user'
 const MAX_CALL_MS = 10 * 60_000
+const MAX_LOGOUT_MS = 5000
 const MAX_WAIT_S = 60
 const TRIES = 3
 /** Uploads may be this slow, in bytes per millisecond, before the limit for the first byte counts. */
@@ -173,7 +255,16 @@ export function createBackend({
   maxPushRecords = 5000,
   timeoutMs = 30_000,
 }: BackendOptions): Backend {
-  const sessions = createSessions(storage)
+  if (!(maxPushRecords >= 1)) throw new RangeError('maxPushRecords must be at least 1')
+  // Those that have a model, as synchronize() sees it; the schema may name more.
+  const tables = Object.keys(database.collections.map).filter(
+    (name) => !localTables.includes(name),
+  )
+  const listeners = new Set<(event: BackendEvent) => void>()
+  const emit = (event: BackendEvent) => listeners.forEach((listener) => listener(event))
+  const sessions = createSessions(storage, (tokens) =>
+    emit({ type: 'session', userId: (tokens && userOf(tokens)) ?? null }),
+  )
   const send = createSender(url, timeoutMs)
   let refreshing: { used: Tokens; result: Promise<Tokens> } | null = null
   let running: Promise<void> | null = null
@@ -182,11 +273,12 @@ export function createBackend({
   let skip: { user: string | undefined; from: number; to: number } | null = null
 
   /** Make a call with the session's token, and once more with the next one if that has expired. */
-  async function authorized(path: string, options: RequestOptions, check?: Check): Promise<Json> {
-    const tokens = await sessions.load()
-    if (!tokens) {
-      throw new BackendError(401, { code: 'unauthorized', detail: 'Nobody is logged in.' })
-    }
+  async function authorized(
+    path: string,
+    options: RequestOptions,
+    check?: Check,
+  ): Promise<Json | null> {
+    const tokens = await loaded()
     await check?.(tokens)
     try {
       return await send(path, { ...options, token: tokens.accessToken })
@@ -196,6 +288,14 @@ export function createBackend({
       await check?.(fresh)
       return send(path, { ...options, token: fresh.accessToken })
     }
+  }
+
+  async function loaded(): Promise<Tokens> {
+    const tokens = await sessions.load()
+    if (!tokens) {
+      throw new BackendError(401, { code: 'unauthorized', detail: 'Nobody is logged in.' })
+    }
+    return tokens
   }
 
   /** Exchange the tokens for new ones. However many calls need them at once, one request is made. */
@@ -236,7 +336,7 @@ export function createBackend({
   async function signIn(path: string, credentials: object): Promise<User> {
     const answer = await send(path, { method: 'POST', body: credentials })
     const tokens = tokensIn(answer)
-    if (!isObject(answer.user) || typeof answer.user.id !== 'string') throw notOurs()
+    if (!isObject(answer?.user) || typeof answer.user.id !== 'string') throw notOurs()
     sessions.begin(tokens)
     skip = null
     await sessions.settled()
@@ -247,12 +347,16 @@ export function createBackend({
   function sameUser(since?: { user?: string | undefined }): Check {
     return async (tokens) => {
       const user = userOf(tokens)
-      const bound = await database.localStorage.get<string>(USER_KEY)
-      const expected = bound ?? since?.user
-      if (expected !== undefined && expected !== user) {
-        throw new AccountChanged(await hasUnsynced(database, localTables))
-      }
+      await refuseOthers(user, since?.user)
       if (since) since.user = user
+    }
+  }
+
+  /** Refuse a user who is not the one of the database, or, while that is nobody's, not `owner`. */
+  async function refuseOthers(user: string | undefined, owner?: string) {
+    const expected = (await database.localStorage.get<string>(USER_KEY)) ?? owner
+    if (expected !== undefined && expected !== user) {
+      throw new AccountChanged((await countUnsynced(database, tables)) > 0)
     }
   }
 
@@ -280,6 +384,8 @@ export function createBackend({
     delete whole.cursor
     // A database that was reset meanwhile is nobody's; synchronize() will refuse what was pulled.
     if (whose.user !== undefined && resetsOf(database) === resets) {
+      // Another backend of this database may have bound it during this pull.
+      await refuseOthers(whose.user)
       await database.localStorage.set(USER_KEY, whose.user)
     }
     // The type does not know experimentalStrategy, which synchronize() takes from here.
@@ -289,7 +395,7 @@ export function createBackend({
       const answer = await patiently(() =>
         authorized('/sync/pull', { method: 'POST', body: request }, check),
       )
-      if (!isObject(answer.changes) || typeof answer.timestamp !== 'number') throw notOurs()
+      if (!isObject(answer?.changes) || typeof answer.timestamp !== 'number') throw notOurs()
       return answer as unknown as Pulled
     }
   }
@@ -311,11 +417,12 @@ export function createBackend({
         const answer = await patiently(() =>
           authorized('/sync/push', { method: 'POST', body }, check),
         )
-        if (typeof answer.timestamp !== 'number') throw notOurs()
+        if (typeof answer?.timestamp !== 'number') throw notOurs()
         const result = answer as unknown as PushResult
         pushed += part.length
         onProgress({ phase: 'push', records: pushed, total: entries.length })
         onPushed(result)
+        for (const event of complaintsOf(result)) emit(event)
         if (result.upToDate && part.length === entries.length) {
           skip = { user: whose.user, from: lastPulledAt, to: result.timestamp }
         }
@@ -328,6 +435,17 @@ export function createBackend({
   }
 
   async function run(options: SyncOptions): Promise<void> {
+    emit({ type: 'sync', phase: 'started' })
+    try {
+      await synchronized(options)
+    } catch (error) {
+      emit({ type: 'sync', phase: 'failed', error })
+      throw error
+    }
+    emit({ type: 'sync', phase: 'done' })
+  }
+
+  async function synchronized(options: SyncOptions): Promise<void> {
     const once = () => synchronize({ ...options, database, pullChanges, pushChanges })
     try {
       await once()
@@ -355,8 +473,45 @@ export function createBackend({
   }
 
   return {
+    url,
+    database,
+    tables,
+
     register: (credentials) => signIn('/auth/register', credentials),
     login: (credentials) => signIn('/auth/login', credentials),
+    signIn: (token) => signIn('/auth/oidc', token),
+    methods: async () => (await send('/auth/methods')) as unknown as Methods,
+
+    async forgotPassword(email) {
+      await send('/auth/password/forgot', { method: 'POST', body: { email } })
+    },
+
+    async resetPassword(reset) {
+      await send('/auth/password/reset', { method: 'POST', body: reset })
+    },
+
+    async sendVerificationCode() {
+      await authorized('/auth/email/send-code', { method: 'POST' })
+    },
+
+    async verifyEmail(verification) {
+      await send('/auth/email/verify', { method: 'POST', body: verification })
+    },
+
+    async identities() {
+      const answer = await authorized('/users/me/identities', {})
+      if (!Array.isArray(answer?.identities)) throw notOurs()
+      return answer.identities as Identity[]
+    },
+
+    async linkIdentity(token) {
+      const answer = await authorized('/users/me/identities', { method: 'POST', body: token })
+      return answer as unknown as Identity
+    },
+
+    async unlinkIdentity(provider) {
+      await authorized(`/users/me/identities/${encodeURIComponent(provider)}`, { method: 'DELETE' })
+    },
 
     async logout() {
       const tokens = await sessions.load().catch(() => null)
@@ -366,12 +521,38 @@ export function createBackend({
       if (tokens) {
         // Any token of a session ends it, whatever a refresh under way makes of it.
         const body = { refreshToken: tokens.refreshToken }
-        await send('/auth/logout', { method: 'POST', body }).catch(() => {})
+        const told = send('/auth/logout', { method: 'POST', body })
+        // It goes on, but nobody waits for long who has signed out already.
+        const clock = createClock(MAX_LOGOUT_MS)
+        await clock.wait(told).catch(() => {})
+        clock.stop()
       }
     },
 
-    async request<T>(path: string, options: RequestOptions = {}) {
-      return (await authorized(path, options)) as T
+    async session() {
+      const tokens = await sessions.load()
+      const userId = tokens && userOf(tokens)
+      if (!userId) return null
+      const bound = await database.localStorage.get<string>(USER_KEY)
+      return { userId, ownsDatabase: (bound ?? userId) === userId }
+    },
+
+    countUnsynced: () => countUnsynced(database, tables),
+
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+
+    async request<T>(path: string, { asOwner, ...options }: RequestOptions = {}) {
+      return (await authorized(path, options, asOwner ? sameUser() : undefined)) as T
+    },
+
+    async accessToken(rejected) {
+      const tokens = await loaded()
+      await sameUser()(tokens)
+      if (tokens.accessToken !== rejected) return tokens.accessToken
+      return (await refreshed(tokens)).accessToken
     },
 
     pullChanges,
@@ -396,7 +577,7 @@ interface Entry {
 }
 
 /** Keep the tokens; one session after the other, and in memory what could not be saved yet. */
-function createSessions(storage: TokenStorage) {
+function createSessions(storage: TokenStorage, onChange: (tokens: Tokens | null) => void) {
   let number = 0
   let unsaved: { tokens: Tokens | null } | null = null
   let writing = Promise.resolve()
@@ -434,6 +615,7 @@ function createSessions(storage: TokenStorage) {
     begin(tokens: Tokens | null) {
       number += 1
       put(tokens)
+      onChange(tokens)
     },
 
     /** Take the next tokens of a session, unless that is over. */
@@ -447,6 +629,7 @@ function createSessions(storage: TokenStorage) {
       if (session !== number) return false
       number += 1
       put(null)
+      onChange(null)
       return true
     },
   }
@@ -457,7 +640,7 @@ function createSender(url: string, timeoutMs: number) {
   return async function send(
     path: string,
     { method = 'GET', body, token }: RequestOptions & { token?: string } = {},
-  ): Promise<Json> {
+  ): Promise<Json | null> {
     const payload = body === undefined ? undefined : JSON.stringify(body)
     const clock = createClock(timeoutMs)
     try {
@@ -479,7 +662,8 @@ function createSender(url: string, timeoutMs: number) {
           retryAfter(response),
         )
       }
-      if (response.status === 204) return null as unknown as Json
+      // Done, or taken on: there is nothing to read.
+      if ([202, 204].includes(response.status)) return null
       if (!isObject(answer)) throw notOurs()
       return answer
     } catch (error) {
@@ -503,6 +687,8 @@ function createClock(timeoutMs: number) {
   expired.catch(() => {})
 
   function startTimer(ms: number) {
+    // A timer of more than 24 days would fire at once.
+    ms = Math.min(ms, MAX_CALL_MS)
     const timer = setTimeout(() => {
       const detail = `The backend did not answer within ${Math.round(ms)} ms.`
       expire(new BackendError(0, { code: 'timeout', detail }))
@@ -564,7 +750,9 @@ async function patiently<T>(call: () => Promise<T>): Promise<T> {
 function retryAfter(response: Response): number | undefined {
   const value = response.headers.get('Retry-After')
   if (!value) return undefined
-  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000
+  // By the server's clock where it says so: the device's may be hours off.
+  const now = Date.parse(response.headers.get('Date') ?? '') || Date.now()
+  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - now) / 1000
   return Number.isNaN(seconds) ? undefined : Math.max(0, seconds)
 }
 
@@ -587,8 +775,8 @@ function sessionEnded(): BackendError {
   return new BackendError(401, { code: 'unauthorized', detail: 'The session has ended meanwhile.' })
 }
 
-function tokensIn(answer: Json): Tokens {
-  const { user: _, ...tokens } = answer
+function tokensIn(answer: Json | null): Tokens {
+  const { user: _, ...tokens } = answer ?? {}
   if (typeof tokens.accessToken !== 'string' || typeof tokens.refreshToken !== 'string') {
     throw notOurs()
   }
@@ -621,14 +809,25 @@ function decodeBase64Url(text: string): string {
   return result
 }
 
-async function hasUnsynced(database: Database, localTables: string[]): Promise<boolean> {
-  for (const table of Object.keys(database.schema.tables)) {
-    if (localTables.includes(table)) continue
-    const dirty = database.get(table).query(Q.where('_status', Q.notEq('synced')))
-    if ((await dirty.fetchCount()) > 0) return true
-    if ((await database.adapter.getDeletedRecords(table)).length > 0) return true
+async function countUnsynced(database: Database, tables: string[]): Promise<number> {
+  let count = 0
+  for (const table of tables) {
+    count += await database.get(table).query(Q.where('_status', Q.notEq('synced'))).fetchCount()
+    count += (await database.adapter.getDeletedRecords(table)).length
   }
-  return false
+  return count
+}
+
+/** What a push has not stored as it was sent, record by record. */
+function complaintsOf({ refused = {}, refusedReasons = {}, repaired = {} }: PushResult) {
+  const each = (records: Record<string, string[]>) =>
+    Object.entries(records).flatMap(([table, ids]) => ids.map((id) => ({ table, id })))
+  return [
+    ...each(refused).map(({ table, id }) => {
+      return { type: 'refused' as const, table, id, reason: refusedReasons[table]?.[id] }
+    }),
+    ...each(repaired).map((record) => ({ type: 'repaired' as const, ...record })),
+  ]
 }
 
 /** Public API has no word for it; synchronize() itself goes by this number. */
@@ -653,6 +852,7 @@ function inOrder(
     }
     for (const id of change.deleted) deletions.push({ table, bucket: 'deleted', id, value: id })
   }
+  const byId = new Map<unknown, Entry>([...writes.values()].map((entry) => [entry.id, entry]))
   const ordered = new Set<Entry>()
   const begun = new Set<Entry>()
   for (const first of writes.values()) {
@@ -672,11 +872,14 @@ function inOrder(
     const { associations } = database.get(table).modelClass as unknown as {
       associations: Record<string, { type: string; key?: string }>
     }
-    return Object.entries(associations).flatMap(([parent, association]) => {
-      if (association.type !== 'belongs_to') return []
-      const entry = writes.get(`${parent} ${(value as Json)[association.key!]}`)
-      return entry && !begun.has(entry) ? [entry] : []
-    })
+    const named = Object.entries(associations).filter(([, { type }]) => type === 'belongs_to')
+    const found = named.length
+      ? named.map(([parent, { key }]) => writes.get(`${parent} ${(value as Json)[key!]}`))
+      : // A model need not say what it belongs to, and a child that comes first may be lost.
+        Object.entries(value as Json).map(([column, id]) =>
+          column === 'id' ? undefined : byId.get(id),
+        )
+    return found.filter((entry): entry is Entry => entry !== undefined && !begun.has(entry))
   }
 }
 

@@ -1,2 +1,5 @@
+export * from './auto.js'
 export * from './backend.js'
+export * from './live.js'
+export * from './spaces.js'
 export type { components, operations, paths } from './api.js'
