@@ -8,10 +8,11 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from deploy.adopt import names, schema
-from deploy.adopt.declarations import APP, Column, Module, Table, quoted
-from deploy.adopt.rendering import head_for, opening, rendered
-from deploy.adopt.schema import Refused
+from schema.adopt import names, schema
+from schema.adopt.declarations import APP, Column, Module, Table, quoted
+from schema.adopt.rendering import head_for, opening, rendered
+from schema.adopt.schema import Refused
+from shared.models.columns import SPACE
 
 #: WatermelonDB sets these itself, to whole milliseconds.
 TOUCHED = ("created_at", "updated_at")
@@ -90,6 +91,8 @@ def _brought_up(
     attributes = names.attributes([column["name"] for column in table["columns"]], taken)
     columns = []
     for column in table["columns"]:
+        if before.shareable and column["name"] == SPACE.name:
+            continue
         proposal = _proposal(table["name"], column, attributes[column["name"]], wanted)
         old = declared.pop(column["name"], None)
         label = f"{table['name']}.{column['name']}"

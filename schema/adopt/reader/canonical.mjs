@@ -1,30 +1,63 @@
 // What a schema, its migrations and its models say, in the one form that `make adopt` goes on with.
 
 import { createRequire } from 'node:module'
+import { isDeepStrictEqual, types } from 'node:util'
 
-const { appSchema, made, refuse, resolved, schemaMigrations, tableSchema } = createRequire(
-  import.meta.url,
-)('./watermelondb.cjs')
+const {
+  addColumns,
+  appSchema,
+  made,
+  refuse,
+  resolved,
+  schemaMigrations,
+  tableSchema,
+  unsafeExecuteSql,
+} = createRequire(import.meta.url)('./watermelondb.cjs')
+
+/** Milliseconds in which a promise that a module exports may say what it is. */
+const PATIENCE_MS = 1000
 
 /** Return the one schema of a module: what it exports, or else the only one that it made. */
-export function findSchema(module, name, shown) {
+export async function findSchema(module, name, shown) {
   if (name) {
     const value = name.split('.').reduce((from, key) => from?.[key], module)
+    await refusePromised(new Map([[value, name]]), shown)
     refuse(
       !isSchema(resolved(value, `The export ${name} of ${shown}`)),
       `${shown} exports no schema as '${name}'.`,
     )
     return value
   }
+  await refusePromised(exportsOf(module, types.isPromise), shown)
   const exported = exportsOf(module, isSchema)
   const found = exported.size ? exported : new Map(made.schemas.map((schema) => [schema, '?']))
-  refuse(found.size === 0, `${shown} has no result of appSchema(): export it.`)
-  const names = [...found.values()].join(', ')
+  refuse(
+    found.size === 0,
+    shown.endsWith('.json')
+      ? `${shown} is no schema: it must be an object with \`version\` and \`tables\`.`
+      : `${shown} has no result of appSchema(): export it.`,
+  )
+  const names = [...exported.values()].join(', ')
   refuse(
     found.size > 1,
-    `${shown} has ${found.size} schemas (${names}): choose one with EXPORT=name.`,
+    exported.size
+      ? `${shown} has ${found.size} schemas (${names}): choose one with EXPORT=name.`
+      : `${shown} makes ${found.size} schemas and exports none of them: export the one that the app uses.`,
   )
   return [...found.keys()][0]
+}
+
+/** Refuse promises of a schema, by their names: which of two it would be is not known when the app starts. */
+async function refusePromised(named, shown) {
+  for (const [value, name] of named) {
+    if (!types.isPromise(value)) continue
+    const late = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))
+    const found = await Promise.race([value, late]).catch(() => undefined)
+    refuse(
+      exportsOf(found, isSchema).size,
+      `${shown} exports a promise of a schema as '${name}'; WatermelonDB needs the schema itself: export the result of appSchema().`,
+    )
+  }
 }
 
 /** Return the migrations that a module exports, or null when it has none. */
@@ -42,7 +75,8 @@ function isSchema(value) {
     typeof value === 'object' &&
     value !== null &&
     'version' in value &&
-    typeof value.tables === 'object'
+    typeof value.tables === 'object' &&
+    value.tables !== null
   )
 }
 
@@ -68,7 +102,7 @@ export function canonicalSchema(schema, look) {
   const { tables } = schema
   const list = Array.isArray(tables)
     ? tables
-    : Object.entries(tables).map(([key, table]) => named(key, table))
+    : Object.entries(tables).map(([key, table]) => named(key, table, 'table'))
   if (!made.schemas.includes(schema)) appSchema({ ...schema, tables: list })
   if (schema.unsafeSql)
     look.push(
@@ -77,22 +111,27 @@ export function canonicalSchema(schema, look) {
   return { version: schema.version, tables: list.map((table) => canonicalTable(table, look)) }
 }
 
-function named(key, table) {
-  resolved(table, `The table '${key}'`)
-  refuse(typeof table !== 'object' || !table, `The table '${key}' is no object.`)
+function named(key, value, what) {
+  resolved(value, `The ${what} '${key}'`)
+  refuse(typeof value !== 'object' || !value, `The ${what} '${key}' is no object.`)
   refuse(
-    table.name !== undefined && table.name !== key,
-    `The table '${key}' calls itself '${table.name}'.`,
+    value.name !== undefined && value.name !== key,
+    `The ${what} '${key}' calls itself '${value.name}'.`,
   )
-  return { ...table, name: key }
+  return { ...value, name: key }
 }
 
 function canonicalTable({ name, columns, columnArray, unsafeSql }, look) {
   let list = columnArray ?? columns
   if (!Array.isArray(list) && typeof list === 'object' && list) {
-    list = Object.entries(list).map(([key, column]) => ({ name: key, ...column }))
+    list = Object.entries(list).map(([key, column]) => named(key, column, `column of '${name}'`))
   }
-  tableSchema({ name, columns: list })
+  const names = Array.isArray(columns) ? columns.map((column) => column?.name) : null
+  refuse(
+    columnArray && names && !isDeepStrictEqual(columnArray.map?.((column) => column?.name), names),
+    `\`columns\` and \`columnArray\` of '${name}' differ: leave one of them out.`,
+  )
+  tableSchema({ name, columns: list, unsafeSql })
   if (unsafeSql)
     look.push(
       `The table '${name}' has unsafeSql: it is the app's own and not printed by make client-schema.`,
@@ -120,10 +159,16 @@ export function canonicalMigrations(found, version, look) {
   }))
 }
 
+/** Check a step, which need not have been made by WatermelonDB's functions. */
 function canonicalStep(step, look) {
-  if (step.type === 'sql') return { type: 'sql', sql: step.sql }
+  if (step.type === 'sql') return unsafeExecuteSql(step.sql)
+  refuse(
+    step.type === 'create_table' && (typeof step.schema !== 'object' || !step.schema),
+    'A step of a migration creates a table without a schema.',
+  )
   if (step.type === 'create_table')
     return { type: 'create_table', ...canonicalTable(step.schema, look) }
+  addColumns(step)
   if (step.unsafeSql)
     look.push(
       `A migration of '${step.table}' has unsafeSql: it is not printed by make client-schema.`,

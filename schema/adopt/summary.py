@@ -1,9 +1,9 @@
 """Say what was adopted and what to look at."""
 
-from deploy.adopt import schema
-from deploy.adopt.declarations import APP, Column, Module, Table
-from deploy.adopt.difference import Difference
-from deploy.adopt.files import Written
+from schema.adopt import schema
+from schema.adopt.declarations import APP, Column, Module, Table
+from schema.adopt.difference import Difference
+from schema.adopt.files import Written
 
 
 def describe(
@@ -67,7 +67,8 @@ def _to_look_at(
     if confirm := sum(column.comment.startswith("# confirm") for column in columns):
         look.append(
             f"Relations marked confirm in {APP}: {confirm}. Say what becomes of a row when the one that it "
-            "names is deleted (keep, clear or cascade), and take the mark away."
+            "names is deleted (keep, clear or cascade), take the mark away, and run make migration if one "
+            "changed."
         )
     look += [f"{one} is proposed, and declared otherwise." for one in difference.proposed]
     if renamed := [f"{table.name} as {table.sql}" for table in tables if table.name != table.sql]:

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deploy.adopt import demo
-from deploy.adopt.schema import Refused
+from schema.adopt import demo
+from schema.adopt.schema import Refused
 
 
 class Written:
@@ -45,7 +45,7 @@ class Written:
         """
         before = set((self.root / demo.VERSIONS).glob("*.py"))
         done = subprocess.run(
-            ["deploy/migration.sh", message],
+            [sys.executable, "-m", "schema.migration", message],
             cwd=self.root,
             env=os.environ | {"REMOVE": "1" if remove else ""},
             stdout=subprocess.PIPE,
@@ -56,7 +56,7 @@ class Written:
         for path in set((self.root / demo.VERSIONS).glob("*.py")) - before:
             self.new(path)
         if done.returncode:
-            if refusals := re.findall(r"DeclarationError: (.*)", done.stdout):
+            if refusals := re.findall(r"make migration: (.*) Nothing was written\.", done.stdout):
                 raise Refused(refusals[-1])
             print(done.stdout, file=sys.stderr)
             raise Refused("The migration could not be written: see above.")

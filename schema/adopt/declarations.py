@@ -52,6 +52,8 @@ class Table:
     columns: tuple[Column, ...]
     before: tuple[str, ...]
     after: tuple[str, ...] = ()
+    #: Whether its records name their space, which is declared by this alone.
+    shareable: bool = False
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -150,6 +152,7 @@ def _table(lines: list[str], node: ast.ClassDef) -> Table:
         columns=tuple(columns),
         before=tuple(lines[start:first]),
         after=(*between, *lines[last:end]),
+        shareable=constants.get("SHAREABLE") is True,
     )
 
 

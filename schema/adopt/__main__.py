@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from deploy.adopt import declarations, demo, schema, summary
-from deploy.adopt.declarations import APP, Module, Table
-from deploy.adopt.difference import bring_up
-from deploy.adopt.files import Written
-from deploy.adopt.reader import ROOT, read_schema
-from deploy.adopt.schema import Refused
+from schema.adopt import declarations, demo, schema, summary
+from schema.adopt.declarations import APP, Module, Table
+from schema.adopt.difference import bring_up
+from schema.adopt.files import Written
+from schema.adopt.reader import ROOT, read_schema
+from schema.adopt.schema import Refused
 from shared import __version__
 from shared.database.base import Base
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from deploy.adopt.declarations import INDEXED, Column, Table, quoted
+from schema.adopt.declarations import INDEXED, Column, Table, quoted
 
 DOCSTRING = '''"""The app's tables.
 

@@ -2,6 +2,8 @@
 // what the real one refuses, and besides what only the device's database would.
 'use strict'
 
+const { inspect } = require('node:util')
+
 const { origin, standIn } = require('./stand_in.cjs')
 
 const TYPES = ['string', 'number', 'boolean']
@@ -51,15 +53,41 @@ function checkName(name, what) {
   return name
 }
 
+/** Show a value as a module has it, in one short line. */
+function shownValue(value) {
+  const text = inspect(value, { breakLength: Infinity, compact: true })
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+}
+
+/** Refuse SQL that WatermelonDB could not call. */
+function checkUnsafeSql(value, what) {
+  resolved(value, `unsafeSql of ${what}`)
+  refuse(
+    value != null && typeof value !== 'function',
+    `unsafeSql of ${what} must be a function of the SQL.`,
+  )
+}
+
+const isObject = (value) => typeof value === 'object' && value !== null
+
+/** Return the object that one of WatermelonDB's functions was called with. */
+function given(value, what) {
+  resolved(value, `What ${what} is called with`)
+  refuse(!isObject(value), `${what} is called with ${shownValue(value)}; it must be an object.`)
+  return value
+}
+
 function listOf(value, what) {
   resolved(value, what)
   refuse(!Array.isArray(value), `${what} must be a list.`)
-  value.forEach((one) => resolved(one, what))
+  // A list with a hole in it, `[, a]`, has nothing there to most of its methods.
+  const list = Array.from(value)
+  list.forEach((one) => resolved(one, what))
   refuse(
-    !value.every((one) => typeof one === 'object' && one),
-    `${what} must be a list of objects; one of them is ${value.find((one) => typeof one !== 'object' || !one)}.`,
+    !list.every(isObject),
+    `${what} must be a list of objects; one of them is ${shownValue(list.find((one) => !isObject(one)))}.`,
   )
-  return value
+  return list
 }
 
 function checkUnique(names, what) {
@@ -84,8 +112,15 @@ function checkColumn(column, table) {
   }
   refuse(
     !TYPES.includes(column.type),
-    `${what} is of type '${column.type}'; WatermelonDB knows ${TYPES.join(', ')}.`,
+    `${what} is of type ${shownValue(column.type)}; WatermelonDB knows ${TYPES.join(', ')}.`,
   )
+  for (const flag of ['isOptional', 'isIndexed']) {
+    // WatermelonDB takes 'false' for true.
+    refuse(
+      !['boolean', 'undefined'].includes(typeof column[flag]),
+      `${flag} of ${what} is ${shownValue(column[flag])}; it must be true or false.`,
+    )
+  }
   refuse(
     (name === 'created_at' || name === 'updated_at') &&
       (column.type !== 'number' || column.isOptional),
@@ -109,14 +144,17 @@ function checkColumns(columns, table) {
   )
 }
 
-function tableSchema({ name, columns: columnArray, unsafeSql }) {
+function tableSchema(table) {
+  const { name, columns: columnArray, unsafeSql } = given(table, 'tableSchema()')
   checkName(name, 'a table')
   checkColumns(columnArray, name)
+  checkUnsafeSql(unsafeSql, `the table '${name}'`)
   const columns = Object.fromEntries(columnArray.map((column) => [column.name, column]))
   return { name, columns, columnArray, unsafeSql }
 }
 
-function appSchema({ version, tables: list, unsafeSql }) {
+function appSchema(schema) {
+  const { version, tables: list, unsafeSql } = given(schema, 'appSchema()')
   checkVersion(version)
   listOf(list, '`tables` of appSchema()')
   list.forEach((table) => checkName(table.name, 'a table'))
@@ -124,20 +162,21 @@ function appSchema({ version, tables: list, unsafeSql }) {
     list.map((table) => table.name),
     'The table',
   )
-  const schema = {
+  checkUnsafeSql(unsafeSql, 'the schema')
+  const result = {
     version,
     tables: Object.fromEntries(list.map((table) => [table.name, table])),
     unsafeSql,
   }
-  made.schemas.push(schema)
-  return schema
+  made.schemas.push(result)
+  return result
 }
 
 function checkVersion(version) {
   resolved(version, 'The version')
   refuse(
     !Number.isInteger(version) || version < 1,
-    `The schema's version is ${version}; it must be 1, 2, 3 …`,
+    `The schema's version is ${shownValue(version)}; it must be 1, 2, 3 …`,
   )
 }
 
@@ -145,9 +184,11 @@ function createTable(table) {
   return { type: 'create_table', schema: tableSchema(table) }
 }
 
-function addColumns({ table, columns, unsafeSql }) {
+function addColumns(step) {
+  const { table, columns, unsafeSql } = given(step, 'addColumns()')
   checkName(table, 'the table of addColumns()')
   checkColumns(columns, table)
+  checkUnsafeSql(unsafeSql, `addColumns() to '${table}'`)
   return { type: 'add_columns', table, columns, unsafeSql }
 }
 
@@ -160,13 +201,14 @@ function unsafeExecuteSql(sql) {
   return { type: 'sql', sql }
 }
 
-function schemaMigrations({ migrations }) {
+function schemaMigrations(all) {
+  const { migrations } = given(all, 'schemaMigrations()')
   const sorted = [...listOf(migrations, '`migrations` of schemaMigrations()')]
   for (const { toVersion, steps } of sorted) {
     resolved(toVersion, "A migration's toVersion")
     refuse(
       !Number.isInteger(toVersion) || toVersion < 2,
-      `A migration is to version ${toVersion}; the first is to 2.`,
+      `A migration is to version ${shownValue(toVersion)}; the first is to 2.`,
     )
     listOf(steps, `\`steps\` of the migration to version ${toVersion}`)
     refuse(
@@ -264,5 +306,7 @@ module.exports = {
   resolved,
   appSchema,
   tableSchema,
+  addColumns,
+  unsafeExecuteSql,
   schemaMigrations,
 }

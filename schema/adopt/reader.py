@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deploy.adopt.schema import Refused, Schema
+from schema.adopt.schema import Refused, Schema
 
 HERE = Path(__file__).parent / "reader"
 ROOT = Path(__file__).parent.parent.parent

@@ -64,7 +64,7 @@ export async function load(paths, { strict, modules, root }) {
         const isStrict = strict.includes(path)
         try {
           const contents = path.endsWith('.json')
-            ? `module.exports = ${JSON.stringify(JSON.parse(source))}`
+            ? `module.exports = ${JSON.stringify(await fromJson(source))}`
             : await toCommonJs(source, path)
           return {
             contents: isStrict
@@ -82,6 +82,15 @@ export async function load(paths, { strict, modules, root }) {
         }
       })
     },
+  }
+
+  /** Read JSON in which no name stands twice in an object: the first would be lost without a word. */
+  async function fromJson(source) {
+    const read = JSON.parse(source)
+    const { warnings } = await esbuild.transform(source, { loader: 'json', logLevel: 'silent' })
+    const twice = warnings.find(({ id }) => id === 'duplicate-object-key')
+    if (twice) throw new SyntaxError(twice.text)
+    return read
   }
 
   async function toCommonJs(source, path) {

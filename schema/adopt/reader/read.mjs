@@ -92,7 +92,10 @@ async function read() {
       )
     }
   })
-  const schema = canonicalSchema(findSchema(modules[0], settings.export, shown(schemaPath)), look)
+  const schema = canonicalSchema(
+    await findSchema(modules[0], settings.export, shown(schemaPath)),
+    look,
+  )
   const besides = (given ?? sibling) ? findMigrations(modules[1], shown(paths[1])) : null
   if (given && !besides)
     throw new Refusal(`${shown(given)} exports no result of schemaMigrations().`)

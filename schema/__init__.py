@@ -1,0 +1,1 @@
+"""The tools for an app's tables: its schema is adopted, or printed for it, and the migration is written."""
