@@ -4,16 +4,17 @@ PYTHON ?= python3
 VENV := .local/venv
 BIN := $(VENV)/bin
 T ?= tests
-PYTEST := $(BIN)/python -m pytest --install -n auto --dist loadscope --no-loadscope-reorder
+# Bytecode is kept whatever the machine says: tests start processes by the hundred.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --install -n auto --dist loadscope --no-loadscope-reorder
 CLI := $(BIN)/python -m deploy.local.cli
 
 .DEFAULT_GOAL := help
-.PHONY: help adopt run up-native down-native up up-monitoring down client-schema admin scale restart migrate logs backup restore \
+.PHONY: help adopt run up-native down-native up up-mail up-monitoring down client-schema admin help-user scale restart migrate logs backup restore \
 	drop-replaced purge keys \
 	test test-mysql test-cluster test-compose bench soak lint format migration lock client playground clean
 
 help:  ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Run
 
@@ -24,49 +25,55 @@ up-native: $(VENV)/.stack  ## Start the whole stack without Docker: MariaDB, Red
 	@deploy/packages.sh stack
 	@$(CLI) up-native
 
-down-native: $(VENV)/.runtime  ## Stop it; the data stays
+down-native: $(VENV)/.runtime  ## Stop the native stack; the data stays
 	@$(CLI) down-native
 
 up:  ## Start the whole stack in Docker: MySQL, Redis, services, nginx
 	@deploy/compose.sh up
 
-up-monitoring:  ## Add Prometheus and Grafana to it
+up-mail:  ## Add a mail catcher to the stack in Docker, which shows what is sent
+	@deploy/compose.sh mail
+
+up-monitoring:  ## Add Prometheus and Grafana to the stack in Docker
 	@deploy/compose.sh monitoring
 
-down:  ## Stop it; the data stays
+down:  ## Stop the stack in Docker; the data stays
 	@deploy/compose.sh down
 
 client-schema: $(VENV)/.runtime  ## Print the app's schema and models for the declared tables (FORMAT=ts for types)
-	@$(BIN)/python -m deploy.api.client_schema $(FORMAT)
+	@$(BIN)/python -m schema.client_schema $(FORMAT)
 
 ##@ Operate (whichever stack runs)
 
-admin: $(VENV)/.runtime  ## Make EMAIL an administrator: make admin EMAIL=…
-	@$(CLI) admin "$(EMAIL)"
+admin: $(VENV)/.runtime  ## Make somebody an administrator: make admin EMAIL=…
+	@$(CLI) flask users create-admin "$(EMAIL)"
+
+help-user: $(VENV)/.runtime  ## Help somebody to sign in: make help-user EMAIL=… DO=verify|send-verify-code|send-reset-code|end-sessions|unlock|unlink PROVIDER=…
+	@$(CLI) flask users help-user "$(DO)" "$(EMAIL)" "$(PROVIDER)"
 
 scale: $(VENV)/.runtime  ## Run a service N times: make scale SERVICE=sync N=3
 	@$(CLI) scale "$(SERVICE)" "$(N)"
 
-restart: $(VENV)/.runtime  ## Replace the processes of SERVICE, or of all three, without losing a request
+restart: $(VENV)/.runtime  ## Replace the processes of SERVICE, or of all, without losing a request
 	@$(CLI) restart "$(SERVICE)"
 
 migrate: $(VENV)/.runtime  ## Apply new migrations, and the rights that the models need, before a restart
 	@$(CLI) migrate
 
-logs: $(VENV)/.runtime  ## Follow what every part says
+logs: $(VENV)/.runtime  ## Follow the logs of every part
 	@$(CLI) logs
 
-backup: $(VENV)/.runtime  ## Dump the database into .local/backups
+backup: $(VENV)/.runtime  ## Write a backup of the database into .local/backups
 	@$(CLI) backup
 
-restore: $(VENV)/.runtime  ## Go back to a backup: make restore FILE=…
+restore: $(VENV)/.runtime  ## Restore a backup: make restore FILE=…
 	@$(CLI) restore "$(FILE)"
 
-drop-replaced: $(VENV)/.runtime  ## Remove the data that restores have replaced
+drop-replaced: $(VENV)/.runtime  ## Remove the databases that restores have replaced, for good
 	@$(CLI) drop-replaced
 
-purge: $(VENV)/.runtime  ## Remove old tombstones and sessions
-	@$(CLI) purge
+purge: $(VENV)/.runtime  ## Remove tombstones, sessions and counts that have had their time
+	@$(CLI) flask sync purge
 
 keys: $(VENV)/.runtime  ## Replace the key that signs tokens in .local/keys; older keys still verify
 	@$(BIN)/python -m deploy.keys .local/keys
@@ -88,11 +95,11 @@ test-cluster: $(VENV)/.dev  ## Run all tests on three Galera nodes and a Redis C
 test-compose: $(VENV)/.dev  ## Build and start the images and run the client's tests against them
 	@.ci/compose/run.sh
 
-bench: $(VENV)/.dev  ## Benchmark against this machine's baseline (FULL=1 for all)
+bench: $(VENV)/.dev  ## Benchmark against this machine's baseline (PEER=1 adds NestJS, FULL=1 the large sizes)
 	@deploy/packages.sh bench
 	@$(BIN)/python -m bench.bench
 
-soak: $(VENV)/.dev  ## Fifty devices and random faults on a native stack: make soak MINUTES=10
+soak: $(VENV)/.dev  ## Let fifty devices sync on a native stack under random faults: make soak MINUTES=10
 	@deploy/packages.sh
 	@$(BIN)/python -m bench.soak "$(or $(MINUTES),10)"
 
@@ -102,33 +109,32 @@ lint: $(VENV)/.dev  ## Check format, style, types, import rules, migrations and 
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy
 	@$(BIN)/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
-	@$(BIN)/python -m deploy.lint_migrations
+	@$(BIN)/python -m migrations.lint
 	@deploy/lint_models.sh
 	@$(BIN)/python -m deploy.local.gateway
 
-format: $(VENV)/.dev  ## Format the code and mend what can be mended
+format: $(VENV)/.dev  ## Format the code and fix what can be fixed
 	@$(BIN)/python -m ruff format .
 	@$(BIN)/python -m ruff check --fix .
 
 ##@ Change
 
 adopt: $(VENV)/.runtime  ## Declare the tables of an app's own schema: make adopt SCHEMA=path/to/schema.ts
-	@$(BIN)/python -m deploy.adopt --schema="$(SCHEMA)" --models="$(MODELS)" --migrations="$(MIGRATIONS)" --export="$(EXPORT)" --remove="$(REMOVE)" --demo="$(DEMO)"
+	@$(BIN)/python -m schema.adopt --schema="$(SCHEMA)" --models="$(MODELS)" --migrations="$(MIGRATIONS)" --export="$(EXPORT)" --remove="$(REMOVE)" --demo="$(DEMO)"
 
 migration: $(VENV)/.runtime  ## Write the migration for changed models: make migration M="add comments"
-	@REMOVE="$(REMOVE)" deploy/migration.sh "$(M)"
+	@REMOVE="$(REMOVE)" $(BIN)/python -m schema.migration "$(M)"
 
 lock: $(VENV)/.dev  ## Lock the newest versions that pyproject.toml allows
 	@deploy/lock.sh "$(BIN)/uv" --upgrade
 
-client: $(VENV)/.runtime  ## Build the package for apps in .local/client, after its types of the API (needs Node)
+client: $(VENV)/.runtime  ## Write the client's types of the API, and build its package in .local/client (needs Node)
 	@cd tests/watermelon && npm ci --silent --no-audit --no-fund
 	@client/types.sh "$(BIN)/python" client/src/api.ts
 	@rm -rf .local/client && client/build.sh .local/client
 
-playground: $(VENV)/.runtime  ## Bundle client/playground again, which make run serves (needs Node)
+playground:  ## Bundle the playground that make run serves (needs Node)
 	@cd tests/watermelon && npm ci --silent --no-audit --no-fund
-	@$(BIN)/python -m deploy.api.client_schema >client/playground/schema.js
 	@client/playground/build.sh client/playground/bundle.js
 
 clean:  ## Remove what can be made again; with ALL=yes also databases, backups, keys and passwords

@@ -1,14 +1,16 @@
 #!/bin/sh
-# `make up`, `make up-monitoring` and `make down`: the stack in Docker, with passwords that are made on the first start.
+# `make up`, `make up-mail`, `make up-monitoring` and `make down`: the stack in Docker, with passwords that are made on the first start.
 set -eu
 docker compose version >/dev/null 2>&1 || {
     echo "Docker with its compose plugin is needed; make up-native does without." >&2
     exit 1
 }
 secrets=.local/secrets.env
-mkdir -p .local/tls
+mkdir -p .local/tls .local/providers
 # What containers read from here, they read as users of their own, which a strict umask shuts out.
 chmod a+rx .local/tls
+chmod -R a+rX .local/providers
+[ ! -e .local/providers/providers.toml ] || export OIDC_PROVIDERS_FILE=/providers/providers.toml
 chmod -R a+rX gateway deploy/monitoring deploy/mysql-users.sh
 
 given=$secrets
@@ -47,9 +49,15 @@ up)
     echo "Ready: $scheme://localhost:${PORT:-8080}/v1"
     echo "Next: make logs, make admin EMAIL=you@example.com, make scale SERVICE=sync N=3; make down stops it."
     ;;
+mail)
+    # The services learn of it by being started anew; `make up` with another MAIL_URL, or none, takes it away.
+    export MAIL_URL='smtp://mail:1025?from=app@localhost'
+    $compose --profile mail up --detach --wait mail auth users sync
+    echo "Mails: http://localhost:${MAIL_PORT:-8025}"
+    ;;
 monitoring)
     $compose --profile monitoring up --detach prometheus grafana
     echo "Prometheus: http://localhost:${PROMETHEUS_PORT:-9090}  Grafana: http://localhost:${GRAFANA_PORT:-3000}"
     ;;
-down) $compose --profile monitoring down ;;
+down) $compose --profile mail --profile monitoring down ;;
 esac

@@ -17,10 +17,11 @@ from shared.models.tables import synced_tables
 
 #: What a guarded request asks of a session.
 SESSION = "SELECT (id, user_id, revoked_at, expires_at, began_at_tick)"
-#: What it asks of an account, and the user's clock.
+#: What it asks of an account, the user's clock, and what members of a space see of each other.
 ACCOUNT = (
-    "SELECT (id, role, is_active, updated_at, last_modified_at, purged_until),"
-    " UPDATE (last_modified_at)"
+    "SELECT (id, email, email_verified, name, role, is_active, updated_at, last_modified_at, purged_until,"
+    " has_spaces, pushed_by, pushed_since, pushed_at),"
+    " UPDATE (last_modified_at, has_spaces, pushed_by, pushed_since, pushed_at)"
 )
 
 
@@ -31,30 +32,55 @@ def rights() -> dict[str, dict[str, str]]:
         "auth": {
             "users": "SELECT, INSERT, UPDATE",
             "sessions": "SELECT, INSERT, UPDATE",
+            "identities": "SELECT, INSERT, DELETE",
             "login_failures": "SELECT, INSERT, UPDATE, DELETE",
             "restores": "SELECT",
             "revocations": "SELECT, INSERT",
+            "mail_outbox": "SELECT, INSERT, UPDATE, DELETE",
+            "mail_codes": "SELECT, INSERT, UPDATE, DELETE",
+            "mail_addresses": "SELECT, INSERT, UPDATE",
         },
         "users": {
             "users": "SELECT, INSERT, UPDATE, DELETE",
             "sessions": "SELECT, UPDATE",
+            "identities": "SELECT, INSERT, DELETE",
             "login_failures": "SELECT, INSERT, UPDATE, DELETE",
             "restores": "SELECT",
             "revocations": "SELECT, INSERT",
-            **dict.fromkeys(tables, "SELECT"),
+            "mail_outbox": "SELECT (user_id), INSERT, DELETE",
+            "mail_codes": "SELECT, INSERT, UPDATE, DELETE",
+            "mail_addresses": "SELECT, INSERT, UPDATE",
+            "spaces": "SELECT, UPDATE",
+            "members": "SELECT, UPDATE",
+            "invitations": "SELECT, DELETE",
+            **dict.fromkeys(tables, "SELECT, DELETE"),
         },
         "sync": {
             "users": ACCOUNT,
             "sessions": SESSION,
             "restores": "SELECT",
             "revocations": "SELECT",
+            "spaces": "SELECT, INSERT, UPDATE",
+            "members": "SELECT, INSERT, UPDATE",
+            "invitations": "SELECT, INSERT, DELETE",
+            "resends": "SELECT, INSERT, UPDATE, DELETE",
+            "mail_outbox": "INSERT",
+            "mail_addresses": "SELECT, INSERT, UPDATE",
             **dict.fromkeys(tables, "SELECT, INSERT, UPDATE"),
         },
         "purge": {
-            "users": "SELECT (id, last_modified_at, purged_until), UPDATE (last_modified_at, purged_until)",
+            "users": "SELECT (id, last_modified_at, purged_until, has_spaces),"
+            " UPDATE (last_modified_at, purged_until, has_spaces)",
+            "spaces": "SELECT, UPDATE, DELETE",
+            "members": "SELECT, DELETE",
+            "invitations": "SELECT, DELETE",
+            "resends": "SELECT, DELETE",
             "sessions": "SELECT (id, expires_at), DELETE",
             "login_failures": "SELECT (email_hash, first_failed_at), DELETE",
             "revocations": "SELECT (session_id, until), DELETE",
+            "mail_outbox": "SELECT (id, expires_at), DELETE",
+            "mail_codes": "SELECT (id, expires_at), DELETE",
+            "mail_addresses": "SELECT (address_hash, last_at), DELETE",
             **dict.fromkeys(tables, "SELECT, DELETE"),
         },
     }
@@ -79,4 +105,4 @@ if __name__ == "__main__":
     try:
         grant(os.environ["DATABASE_URL"])
     except TablesDiffer as error:
-        sys.exit(f"Nobody was given any rights. {error}")
+        sys.exit(f"No rights were granted. {error}")

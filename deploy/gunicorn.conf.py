@@ -31,7 +31,7 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 # Memory that is free again goes back to the system, where its C library is glibc. An arena for each
 # thread would keep what a large push took, several times over.
 LIBC = ctypes.CDLL(None)
-M_ARENA_MAX = -8
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 if hasattr(LIBC, "malloc_trim"):
     LIBC.mallopt(M_ARENA_MAX, 2)
 #: Bodies from this size on leave enough behind to be worth some milliseconds.
@@ -91,13 +91,30 @@ def on_exit(_server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Leave Ctrl-C to the master, which stops its workers; keep the lists of revoked sessions.
+    """Leave Ctrl-C to the master, which stops its workers; send mail, keep the lists of revoked sessions.
+
+    Where passwords are hashed, memory that a hash has used is kept for the next.
 
     A terminal sends it to all of them, and a worker that is told twice at once may lock itself up.
     """
     from shared.auth.revocations import start_reconciler
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    extensions = getattr(worker.wsgi, "extensions", {})
+    # A hash takes 19 MiB; with so few arenas they would come from the system anew for most.
+    if "hashing" in extensions and hasattr(LIBC, "malloc_trim"):
+        LIBC.mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024)
+        LIBC.mallopt(M_TRIM_THRESHOLD, 128 * 1024 * 1024)
     # make run, which has no Redis, is three applications in one.
     if os.environ.get("REDIS_URL"):
         start_reconciler(worker.wsgi)
+    if sender := extensions.get("sender"):
+        sender.start()
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Let the mail that is being sent arrive."""
+    # One that could not start has no application.
+    application = getattr(worker, "wsgi", None)
+    if sender := getattr(application, "extensions", {}).get("sender"):
+        sender.stop()

@@ -1,1 +1,1 @@
-"""The description of the API, the pages made of it, and the app's end of the tables."""
+"""The pages of the API."""

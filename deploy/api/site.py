@@ -3,10 +3,9 @@
 import json
 import sys
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 
-from deploy.api.openapi import describe
+from services.openapi import describe
 
 #: What the pages may load; the playground may ask any backend (`?backend=…`).
 POLICY = (
@@ -15,30 +14,20 @@ POLICY = (
 )
 
 DOCS = Path(__file__).parent / "docs"
-PLAYGROUND = Path(__file__).parent.parent.parent / "client/playground"
+ACCOUNT = Path(__file__).parent / "account"
 
 #: Of Swagger UI, from the package that carries it.
 ASSETS = ("favicon-32x32.png", "swagger-ui.css", "swagger-ui-bundle.js")
 
 
 def pages() -> dict[str, bytes]:
-    """Return every file by its path: the description of the API, and the page that shows it."""
+    """Return every file by its path: the description of the API, its page, and those that mails link to."""
     swagger = files("flask_swagger_ui") / "dist"
     return {
         "v1/openapi.json": json.dumps(describe()).encode(),
         **{f"docs/{page.name}": page.read_bytes() for page in DOCS.iterdir()},
+        **{f"account/{page.name}": page.read_bytes() for page in ACCOUNT.iterdir()},
         **{f"docs/{name}": (swagger / name).read_bytes() for name in ASSETS},
-    }
-
-
-def playground() -> dict[str, bytes]:
-    """Return what `make run` serves besides while the demo's tables are there: two devices in a page."""
-    if not find_spec("shared.models.demo"):
-        return {}
-    return {
-        "index.html": (PLAYGROUND / "index.html").read_bytes(),
-        "playground.css": (PLAYGROUND / "playground.css").read_bytes(),
-        "playground.js": (PLAYGROUND / "bundle.js").read_bytes(),
     }
 
 

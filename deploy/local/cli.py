@@ -12,12 +12,14 @@ from sqlalchemy.engine import make_url
 from deploy import backup
 from deploy.local import run as embedded
 from deploy.local.compose import Compose
-from deploy.local.machine import LOCAL, ROOT, SERVICES, Refused
+from deploy.local.machine import LOCAL, PARTS, ROOT, SERVICES, Refused
 from deploy.local.native import Native
 from shared.database.engines import engine_options, look_up_options
 
 #: Nobody needs more on one machine, and a slip of the finger must not fill it with processes.
 MAX_INSTANCES = 16
+#: Of an instance of live: its threads (services/sync/live/sockets.py), and one for its start.
+LIVE_CONNECTIONS = 5
 #: For migrations, the purge, backups and administrators.
 SPARE_CONNECTIONS = 20
 
@@ -32,15 +34,16 @@ def running() -> Native | Compose:
     """Return the stack that runs. Raises `Refused` when none does."""
     if stack := find():
         return stack
-    raise Refused("No stack is running: make up-native or make up")
+    raise Refused("No stack is running. Start one: make up-native, or make up in Docker")
 
 
 def connections(counts: dict[str, int], processes: int) -> int:
     """Return how many connections are open at most, also while a service is replaced."""
     url = make_url("mysql+pymysql://")
     pools = (engine_options(url), look_up_options(url))
-    each = sum(pool["pool_size"] + pool["max_overflow"] for pool in pools)
-    return (sum(counts.values()) + max(counts.values())) * processes * each + SPARE_CONNECTIONS
+    each = processes * sum(pool["pool_size"] + pool["max_overflow"] for pool in pools)
+    needed = [counts[part] * (LIVE_CONNECTIONS if part == "live" else each) for part in counts]
+    return sum(needed) + max(needed) + SPARE_CONNECTIONS
 
 
 @contextmanager
@@ -72,23 +75,23 @@ def run() -> None:
 
 @cli.command()
 def up_native() -> None:
-    """Start the whole stack without Docker: MariaDB, Redis, services, nginx."""
+    """Start the whole stack without Docker. MariaDB, Redis, the services and nginx."""
     native = Native()
     with one_at_a_time():
-        native.up(connections(dict.fromkeys(SERVICES, MAX_INSTANCES), native.processes))
+        native.up(connections(dict.fromkeys(PARTS, MAX_INSTANCES), native.processes))
 
 
 @cli.command()
 def down_native() -> None:
-    """Stop it; the data stays."""
+    """Stop the native stack; the data stays."""
     Native().down()
 
 
 @cli.command()
-@click.argument("service", type=click.Choice(SERVICES))
+@click.argument("service", type=click.Choice(PARTS))
 @click.argument("number", type=click.IntRange(1, MAX_INSTANCES))
 def scale(service: str, number: int) -> None:
-    """Run SERVICE NUMBER times, unless the database could not carry that."""
+    """Run SERVICE NUMBER times. Refused when the database could not carry that."""
     with one_at_a_time():
         stack = running()
         counts = stack.counts()
@@ -104,69 +107,61 @@ def scale(service: str, number: int) -> None:
 
 
 @cli.command()
-@click.argument("service", type=click.Choice(["", *SERVICES]), default="")
+@click.argument("service", type=click.Choice(["", *PARTS]), default="")
 def restart(service: str) -> None:
-    """Replace the processes of SERVICE, or of all three, without losing a request."""
+    """Replace the processes of SERVICE, or of all. No request is lost."""
     with one_at_a_time():
         stack = running()
-        for name in [service] if service else SERVICES:
+        for name in [service] if service else PARTS:
             try:
                 stack.restart(name)
             except Refused as refused:
-                message = f"{refused.message}\n{name} was not restarted; its old processes go on."
+                message = (
+                    f"{refused.message}\n{name} was not restarted; its old processes keep serving."
+                )
                 raise Refused(message) from refused
             click.echo(f"Restarted {name}")
 
 
 @cli.command()
 def logs() -> None:
-    """Follow the logs of all parts."""
+    """Follow the logs of every part, until Ctrl-C."""
     running().logs()
 
 
 @cli.command()
 def migrate() -> None:
-    """Apply the migrations, and the database rights that the present models need."""
+    """Apply migrations and database rights. Run it before a restart."""
     with one_at_a_time():
         running().migrate()
     click.echo("The database is at the present version. Next: make restart")
 
 
 @cli.command()
-@click.argument("email")
-def admin(email: str) -> None:
-    """Make EMAIL an administrator."""
-    flask("users", "create-admin", email)
-
-
-@cli.command()
-def purge() -> None:
-    """Remove old tombstones and sessions."""
-    flask("sync", "purge")
-
-
-def flask(service: str, *command: str) -> None:
-    """Run a command of a service of the stack that runs, or else on what make run serves."""
+@click.argument("service", type=click.Choice(SERVICES))
+@click.argument("command", nargs=-1, required=True)
+def flask(service: str, command: tuple[str, ...]) -> None:
+    """Run a COMMAND of SERVICE. Without a running stack, on what make run serves."""
     (find() or embedded).flask(service, *command)
 
 
 @cli.command("backup")
 def make_backup() -> None:
-    """Dump the database into .local/backups."""
+    """Write a backup of the database into .local/backups."""
     backup.backup(running(), LOCAL / "backups")
 
 
 @cli.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def restore(file: Path) -> None:
-    """Go back to a backup."""
+    """Restore the backup FILE."""
     with one_at_a_time():
         backup.restore(running(), file)
 
 
 @cli.command()
 def drop_replaced() -> None:
-    """Remove the data that restores have replaced."""
+    """Remove the databases that restores have replaced, for good."""
     backup.drop_replaced(running())
 
 

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 
-from deploy.local.machine import LOCAL, ROOT, SERVICES, check_start, run, settings_file
+from deploy.local.machine import LOCAL, PARTS, ROOT, check_start, run, settings_file
 
 #: The password stays inside the container.
 WITH_PASSWORD = ("sh", "-c", 'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec "$0" "$@"')
@@ -31,7 +31,7 @@ class Compose:
 
     def counts(self) -> dict[str, int]:
         """Return how many instances of each service there are."""
-        return {service: len(self.listed(service)) for service in SERVICES}
+        return {service: len(self.listed(service)) for service in PARTS}
 
     def scale(self, service: str, number: int) -> None:
         """Run a service so many times."""
@@ -41,6 +41,10 @@ class Compose:
 
     def restart(self, service: str) -> None:
         """Replace a service's processes, unless new ones could not start. Its image stays the same."""
+        if service == "live":
+            # One process: its clients are told, and come back.
+            self.call("restart", service)
+            return
         for container in self.listed(service):
             check_start(service, "docker", "exec", container, "python")
             # Not `docker kill`: whatever its signal, Docker then takes the container for stopped by
@@ -49,7 +53,7 @@ class Compose:
 
     def pause(self) -> None:
         """Stop the services, so that nobody writes."""
-        self.call("stop", *SERVICES, "purge")
+        self.call("stop", *PARTS, "purge")
 
     def resume(self) -> None:
         """Forget what Redis knew, and start the services again."""

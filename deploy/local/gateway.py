@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from deploy.local.machine import LOCAL, ROOT, SERVICES, Refused, program, settings_file
+from deploy.local.machine import LOCAL, PARTS, ROOT, Refused, program, settings_file
 
 DEFAULTS = settings_file(ROOT / "gateway/gateway.env")
 
@@ -78,10 +78,10 @@ def lint() -> None:
         (Path(directory) / "run").mkdir()
         settings = {"GATEWAY_RUN": f"{directory}/run", "GATEWAY_SITE": directory}
         try:
-            render(Path(directory), {name: ["8000"] for name in SERVICES}, settings)
+            render(Path(directory), {name: ["8000"] for name in PARTS}, settings)
         except (Refused, OSError) as error:
             sys.exit(f"The gateway's configuration cannot be checked: {error}")
-    print("nginx takes the gateway's configuration.")
+    print("nginx accepts the gateway's configuration")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,10 @@ import click
 ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / ".local"
 SERVICES = ("auth", "users", "sync")
+#: What runs in instances: they, and the server of live nudges, which has the code and the rights of sync.
+PARTS = (*SERVICES, "live")
+#: What `HOST` is for every address of this machine.
+EVERYWHERE = ("0.0.0.0", "::")
 #: Where programs are that a plain user's shell does not look for.
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
@@ -38,7 +42,8 @@ def run(*command: str, **environ: str) -> None:
 
 def check_start(service: str, *python: str) -> None:
     """Raise `Refused` with the reason when a service cannot start with its present code and settings."""
-    start = f"from services.{service} import create_app; create_app()"
+    code = "sync" if service == "live" else service
+    start = f"from services.{code} import create_app; create_app()"
     tried = subprocess.run([*python, "-c", start], cwd=ROOT, capture_output=True, text=True)
     if tried.returncode:
         reason = "\n".join(tried.stderr.strip().splitlines()[-3:])
@@ -76,8 +81,25 @@ def free_address(command: str) -> tuple[str, str]:
         raise Refused(
             f"Cannot serve on {address}: {error}. Choose another: {command} PORT=…"
         ) from error
-    is_here = host in ("127.0.0.1", "0.0.0.0", "::")
+    is_here = host in ("127.0.0.1", *EVERYWHERE)
     return address, f"http://localhost:{port}" if is_here else f"http://{address}"
+
+
+def network_address() -> str | None:
+    """Return the address by which other machines in the network reach this one, if it is in one."""
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        try:
+            # Nothing is sent: the system only chooses the way, here to an address that is nobody's.
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
+
+
+def url_for_phones() -> str | None:
+    """Return the URL that leads phones in the same network to `make run`, if it lets them in."""
+    address = network_address() if os.environ.get("HOST") in EVERYWHERE else None
+    return f"http://{address}:{os.environ.get('PORT', '8080')}/" if address else None
 
 
 def status(address: str, path: str) -> int:

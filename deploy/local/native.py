@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 import xmlrpc.client
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -25,9 +26,9 @@ import click
 
 from deploy.local import gateway
 from deploy.local.machine import (
+    PARTS,
     PATH,
     ROOT,
-    SERVICES,
     Refused,
     check_start,
     children,
@@ -43,7 +44,6 @@ from deploy.local.machine import (
 HERE = Path(__file__).parent
 #: For the database's client and dump program, which by themselves give up at rows of 16 MiB.
 LONG_ROWS = "--max-allowed-packet=1G"
-PROGRAMS = ("mariadbd", "mariadb-install-db", "redis-server", "nginx", "pgrep")
 #: A machine that does many other things boots a service this slowly.
 BOOT_S = 180
 #: Longer than any request takes that has arrived (proxy_read_timeout).
@@ -88,21 +88,17 @@ class Native:
 
     def instances(self, *services: str) -> list[str]:
         """Return the names of the instances of services, of all without a name."""
-        return [name for name in self.parts() if name.split("-")[0] in (services or SERVICES)]
+        return [name for name in self.parts() if name.split("-")[0] in (services or PARTS)]
 
     def counts(self) -> dict[str, int]:
         """Return how many instances of each service there are."""
-        return {service: len(self.instances(service)) for service in SERVICES}
+        return {service: len(self.instances(service)) for service in PARTS}
 
     def up(self, max_connections: int) -> None:
         """Start everything in the background; return when it answers. Raises `Refused`."""
         if self.is_up():
             click.echo(f"Already running: {self.ports['URL']}/v1")
             return
-        if missing := [name for name in PROGRAMS if not shutil.which(name, path=PATH)]:
-            raise Refused(
-                f'This machine lacks {", ".join(missing)}; see README.md, "Run the whole stack"'
-            )
         address, url = free_address("make up-native")
         names = ("SUPERVISOR", "DATABASE", "REDIS", "STATUS")
         ports = {f"{name}_PORT": str(free_port()) for name in names}
@@ -158,7 +154,7 @@ class Native:
         click.echo("Applying migrations")
         self.migrate()
         click.echo("Starting the services and the gateway")
-        for service in SERVICES:
+        for service in PARTS:
             self.add(service)
         self.route()
         self.ask("startProcess", "gateway", False)
@@ -185,28 +181,34 @@ class Native:
         if not self.is_up():
             click.echo("No native stack is running")
             return
+        # All services at once: supervisord by itself stops one part after the other, a second for each.
+        self.stop(["gateway"])
+        with suppress(xmlrpc.client.Fault):
+            self.remove(self.instances())
         self.ask("shutdown")
         if not wait_until(lambda: not (self.directory / "supervisord.pid").exists(), 240):
-            raise Refused(f"It does not end: {self.said('supervisor')}")
+            raise Refused(f"The stack does not stop: {self.said('supervisor')}")
         click.echo("Stopped. The data stays in .local/native.")
 
     def scale(self, service: str, number: int) -> None:
         """Run a service so many times. No request is lost."""
-        self.check(service)
-        while len(self.instances(service)) < number:
-            self.add(service)
-        old = self.instances(service)[number:]
-        self.route(without=old)
-        self.reload_gateway()
-        self.remove(old)
+        there = self.instances(service)
+        self.replace(service, there[number:], number - len(there))
 
     def restart(self, service: str) -> None:
         """Replace a service's instances; they go on serving when new ones cannot start."""
-        old = self.instances(service)
-        self.check(service)
+        there = self.instances(service)
+        self.replace(service, there, len(there))
+
+    def replace(self, service: str, old: list[str], number: int) -> None:
+        """Start so many new instances, then stop old ones. Raises `Refused` with all as before."""
+        if any(self.parts()[name]["statename"] == "STOPPED" for name in self.instances()):
+            raise Refused(
+                "The services are stopped: a restore is running or did not finish. Run the restore again."
+            )
         new: list[str] = []
         try:
-            for _ in old:
+            for _ in range(number):
                 new.append(self.add(service))
             self.route(without=old)
         except BaseException:
@@ -214,14 +216,6 @@ class Native:
             raise
         self.reload_gateway()
         self.remove(old)
-
-    def check(self, service: str) -> None:
-        """Raise `Refused` with the reason when the present code and settings cannot start now."""
-        if any(self.parts()[name]["statename"] == "STOPPED" for name in self.instances()):
-            raise Refused(
-                "The services are stopped: a restore runs or did not finish. Run it again."
-            )
-        check_start(service, str(HERE / "as.sh"), service, sys.executable)
 
     def add(self, service: str) -> str:
         """Start an instance; return its name when it is ready. Raises `Refused` with the reason."""
@@ -238,6 +232,9 @@ class Native:
             ended = partial(self.ask, "getProcessInfo", name)
             wait_until(lambda: ended()["stop"] or is_ready(port), BOOT_S)
             if ended()["stop"] or not wait_until(partial(is_ready, port), 1):
+                # Says why, where code or settings are to blame: in the log, gunicorn has the last word.
+                user = "sync" if service == "live" else service
+                check_start(service, str(HERE / "as.sh"), user, sys.executable)
                 raise Refused(f"{service} does not start: {self.said(service, before)}")
         except BaseException:
             self.remove([name])
@@ -257,6 +254,8 @@ class Native:
         for name in names:
             with suppress(xmlrpc.client.Fault):
                 self.ask("stopProcess", name, False)
+        if "gateway" in names:
+            self.send_away()
         wait_until(lambda: not any(self.parts()[name]["pid"] for name in names), 60)
 
     def route(self, without: Iterable[str] = ()) -> None:
@@ -286,8 +285,18 @@ class Native:
         with suppress(xmlrpc.client.Fault):
             # One that does not run reads it when it is started again.
             self.ask("signalProcess", "gateway", "HUP")
+        # It gives new workers a tenth of a second, and then takes no more from the old ones.
+        wait_until(lambda: bool(children(master) - old), 10)
+        time.sleep(0.5)
+        self.send_away()
         # Old workers end when they have answered what they were asked, by the old instances alone.
         wait_until(lambda: not old & children(master), DRAIN_S)
+
+    def send_away(self) -> None:
+        """Close the sockets of live nudges, for which nginx's old workers would wait; clients come back."""
+        for name in self.instances("live"):
+            with suppress(xmlrpc.client.Fault):
+                self.ask("signalProcess", name, "HUP")
 
     def pause(self) -> None:
         """Stop the services, so that nobody writes."""

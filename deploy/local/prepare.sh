@@ -10,7 +10,7 @@ set -a
 set +a
 . $native/ports.env
 
-mkdir -p .local/log $native/database $native/redis $native/gateway/run
+mkdir -p .local/log $native/database/tmp $native/redis $native/gateway/run
 # nginx's workers and whoever runs the database may pass, and read what is their own.
 chmod 711 .local $native $native/gateway $native/gateway/run
 chmod 700 .local/log $native/database $native/redis
@@ -56,7 +56,7 @@ if [ ! -e $native/database/data ]; then
     (
         cd $native/database
         rm -rf new
-        mariadb-install-db --no-defaults --auth-root-authentication-method=normal --skip-test-db --datadir=./new >install.log 2>&1 ||
+        TMPDIR=$PWD/tmp mariadb-install-db --no-defaults --auth-root-authentication-method=normal --skip-test-db --datadir=./new >install.log 2>&1 ||
             { cat install.log >&2; exit 1; }
         mv new data
     )

@@ -6,13 +6,17 @@ import subprocess
 import sys
 
 from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS, make_keys
-from deploy.local.machine import LOCAL, Refused, free_address, run
+from deploy.local.machine import EVERYWHERE, LOCAL, Refused, free_address, run, url_for_phones
+from shared.mail_url import KEEP, is_loopback
 
 PID_FILE = LOCAL / "run.pid"
 
 
-def prepare() -> None:
-    """Make keys, database and tables unless they are there; set the environment of the services."""
+def prepare(url: str = "http://localhost:8080") -> None:
+    """Make keys, database and tables unless they are there; set the environment of the services.
+
+    `url` is where they will be served. Mails are kept and shown unless other machines could see them.
+    """
     LOCAL.mkdir(exist_ok=True)
     # Of an earlier version, or of somebody with another umask.
     for path in (LOCAL, *LOCAL.glob("embedded.db*"), *LOCAL.glob("keys")):
@@ -27,7 +31,9 @@ def prepare() -> None:
         REDIS_URL="",
         TRUSTED_PROXIES="0",
     )
-    os.environ.setdefault("LOG_TEXT", "true")
+    mail_url = KEEP if is_loopback(os.environ.get("HOST", "127.0.0.1")) else ""
+    for name, value in {"LOG_TEXT": "true", "MAIL_URL": mail_url, "PUBLIC_URL": url}.items():
+        os.environ.setdefault(name, value)
     if subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"]).returncode:
         raise Refused("The migrations failed, for the reason above; nothing is served.")
 
@@ -40,7 +46,9 @@ def refuse_a_second() -> None:
         ["ps", "-p", pid or "0", "-o", "command="], capture_output=True, text=True
     )
     if "gunicorn" in found.stdout:
-        raise Refused(f"make run serves from here already (process {pid}). Stop it first: Ctrl-C.")
+        raise Refused(
+            f"make run is serving from this directory already (process {pid}). Stop it first: Ctrl-C."
+        )
     PID_FILE.unlink(missing_ok=True)
 
 
@@ -48,22 +56,36 @@ def serve() -> None:
     """Replace this process by the server. Raises `Refused` when it cannot serve."""
     address, url = free_address("make run")
     refuse_a_second()
-    prepare()
+    prepare(url)
     metrics = LOCAL / "metrics"
     shutil.rmtree(metrics, ignore_errors=True)
     metrics.mkdir()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    is_kept = os.environ["MAIL_URL"] == KEEP
     print(
         f"\nServing {url}/v1 from {LOCAL}.\n"
         f"  {url}/       two devices to play with\n"
         f"  {url}/docs/  the API\n"
-        "Ctrl-C stops it.\n",
+        + f"  {url}/mail/  mails, kept instead of sent\n" * is_kept
+        + for_phones(url)
+        + "Ctrl-C stops it.\n",
         flush=True,
     )
     options = ["--config=deploy/gunicorn.conf.py", f"--bind={address}", "--workers=1"]
-    options.append(f"--pid={PID_FILE}")
+    options += [f"--pid={PID_FILE}", "--worker-class=deploy.local.live.Worker"]
     command = [sys.executable, "-m", "gunicorn", *options, "deploy.local.embedded:create_app()"]
     os.execv(sys.executable, command)
+
+
+def for_phones(url: str) -> str:
+    """Return the lines that say where a phone reaches `url`, if it does."""
+    if os.environ.get("HOST") not in EVERYWHERE:
+        return ""
+    port = url.rpartition(":")[2]
+    emulator = f"  http://10.0.2.2:{port}/v1  from Android's emulator\n"
+    if phones := url_for_phones():
+        return f"  {phones}v1  from phones in the same network\n{emulator}"
+    return f"This machine is in no network that a phone could be in.\n{emulator}"
 
 
 def flask(service: str, *command: str) -> None:
