@@ -85,34 +85,24 @@ def new_id() -> str:
     return uuid.uuid4().hex[:16]
 
 
+def _created(serial: int, **columns: Any) -> Record:
+    """A new record, with what WatermelonDB puts into each."""
+    at = 1_700_000_000_000 + serial
+    marks = {"id": new_id(), "_status": "created", "_changed": ""}
+    return marks | columns | {"created_at": at, "updated_at": at}
+
+
 def project(**values: Any) -> Record:
     """A raw project record, as WatermelonDB pushes it."""
     serial = next(_serial)
-    return {
-        "id": new_id(),
-        "_status": "created",
-        "_changed": "",
-        "name": f"Project {serial}",
-        "description": None,
-        "created_at": 1_700_000_000_000 + serial,
-        "updated_at": 1_700_000_000_000 + serial,
-    } | values
+    return _created(serial, name=f"Project {serial}", description=None, space_id=None) | values
 
 
 def task(project_id: str, **values: Any) -> Record:
     """A raw task record, as WatermelonDB pushes it."""
     serial = next(_serial)
-    return {
-        "id": new_id(),
-        "_status": "created",
-        "_changed": "",
-        "title": f"Task {serial}",
-        "description": None,
-        "is_completed": False,
-        "project_id": project_id,
-        "created_at": 1_700_000_000_000 + serial,
-        "updated_at": 1_700_000_000_000 + serial,
-    } | values
+    own = {"title": f"Task {serial}", "description": None, "is_completed": False}
+    return _created(serial, **own, project_id=project_id) | values
 
 
 def wire(record: Record) -> Record:

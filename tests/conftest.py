@@ -8,9 +8,10 @@ import fcntl
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from tests.api import Api, Device
     from tests.clock import Clock
     from tests.servers import processes
@@ -32,12 +35,13 @@ RINGS = {
     "service": "Flask's test client on real stores (given by itself to what uses a backend)",
     "stack": "real processes, the gateway, a browser (given by itself to tests/stack)",
 }
-#: Fixtures that start many processes, and the modules that share them.
+#: Modules that share what fixtures start: many processes. The longest come first.
 STACKS = {
-    "checkout": ("test_faults", "test_monitoring", "test_native"),
+    "checkout": ("test_native",),
+    "another checkout": ("test_faults", "test_monitoring"),
     "server": (
         *("test_client", "test_client_schema", "test_edge", "test_gateway", "test_pages"),
-        *("test_processes", "test_watermelon"),
+        *("test_playground", "test_processes", "test_watermelon"),
     ),
 }
 #: For a test of what SQLite does not have.
@@ -102,7 +106,7 @@ def fitting_backends(config: pytest.Config, item: pytest.Item) -> list[str]:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Iterator[None]:
-    """Give every test its ring, and put long ones first."""
+    """Give every test its ring, and put long ones first, with all that need one backend together."""
     places = {}
     for item in items:
         if not fitting_backends(config, item):
@@ -116,10 +120,12 @@ def pytest_collection_modifyitems(
         shared = next(
             (place for place, names in enumerate(STACKS.values()) if item.path.stem in names), 9
         )
+        # From the last of one ring to the first of the next a process keeps its servers.
+        turn = 1 if ring == "stack" else -1
         places[item] = (
             shared,
             -list(RINGS).index(ring),
-            -BACKENDS.index(backend or BACKENDS[0]),
+            turn * BACKENDS.index(backend or BACKENDS[0]),
         )
     yield
     items.sort(key=places.__getitem__)
@@ -176,6 +182,10 @@ class Backend:
     #: Of a cluster: the nodes besides `database`, which take writes like it.
     others: "tuple[processes.MariaDB, ...]" = ()
 
+    def new_place(self) -> Path:
+        """A place for what a test starts beside it: another one each time."""
+        return place_below(self.directory)
+
     def new_database(self, name: str) -> tuple[str, str]:
         """URLs of an empty database of its own: for migrations, and for the services."""
         if self.database is None:
@@ -192,10 +202,19 @@ class Backend:
 
 #: A token, a password hash, a private key, an e-mail; the tests' password besides.
 SECRETS = r"eyJ[\w-]{9,}|\$argon2|PRIVATE KEY|[\w.]+@example\.com"
+#: A file system in memory, where the system has one, and the bytes that it must have free.
+MEMORY, ROOM = Path("/dev/shm"), 4 * 1024**3
 
 
-@pytest.fixture(scope="session")
-def directory() -> Iterator[Path]:
+def in_memory() -> Path | None:
+    """Return a place where a database makes a table in a tenth of the time, if there is room."""
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        return MEMORY
+    return None
+
+
+@contextmanager
+def place_for_servers(parent: Path | None = None) -> Iterator[Path]:
     """A place for servers, which may give up root and must still reach it; pytest's own is closed.
 
     At the end, all that was logged there is searched for tokens, hashes, passwords and e-mails.
@@ -203,7 +222,7 @@ def directory() -> Iterator[Path]:
     from tests.api import PASSWORD
 
     secrets = re.compile(rf"{SECRETS}|{PASSWORD}", re.IGNORECASE)
-    with TemporaryDirectory() as name:
+    with TemporaryDirectory(dir=parent) as name:
         path = Path(name)
         path.chmod(0o755)
         yield path
@@ -213,14 +232,36 @@ def directory() -> Iterator[Path]:
                 assert found is None, f"{log.name} holds {found[0]!r}"
 
 
+NewPlace = Callable[[], Path]
+
+
 @pytest.fixture(scope="session")
-def backend(request: pytest.FixtureRequest, directory: Path) -> Iterator[Backend]:
-    name = request.param
-    place = Path(mkdtemp(prefix=f"{name}-", dir=directory))
+def new_place() -> Iterator[NewPlace]:
+    """A place for whatever a test starts: another one each time."""
+    with place_for_servers() as parent:
+        yield lambda: place_below(parent)
+
+
+def place_below(parent: Path) -> Path:
+    """Make another place for servers in one that there is."""
+    place = Path(mkdtemp(dir=parent))
     place.chmod(0o755)
+    return place
+
+
+@pytest.fixture(scope="session")
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    name = request.param
     if name in ("embedded", "compose"):
-        yield Backend(name, place)
-        return
+        with place_for_servers() as place:
+            yield Backend(name, place)
+    else:
+        with place_for_servers(in_memory()) as place:
+            yield from servers(name, place)
+
+
+def servers(name: str, place: Path) -> Iterator[Backend]:
+    """A backend of servers, with their files at `place`."""
     from tests.servers import processes
 
     if name == "mysql" and not processes.MySQL.unpacked.exists():
@@ -261,21 +302,39 @@ def clusters(directory: Path) -> Iterator[Backend]:
 
 
 def alembic(url: str, *arguments: str) -> None:
-    subprocess.run(
-        [Path(sys.executable).parent / "alembic", *arguments],
-        env={**os.environ, "DATABASE_URL": url},
-        cwd=ROOT,
-        check=True,
-    )
+    from tests.servers.commands import run_module
+
+    done = run_module(ROOT, "alembic", *arguments, DATABASE_URL=url)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="session")
-def environ(backend: Backend) -> dict[str, str]:
+def product_hashing() -> Iterator[dict[str, int]]:
+    """Hash passwords at Argon2's least cost, as thousands of fresh users need; yield the product's cost."""
+    from shared import config
+
+    with pytest.MonkeyPatch.context() as patch:
+        product = {"MIN_MEMORY_KIB": config.MIN_MEMORY_KIB, "MIN_PASSES": config.MIN_PASSES}
+        patch.setattr(config, "MIN_MEMORY_KIB", 8)
+        patch.setattr(config, "MIN_PASSES", 1)
+        yield product
+
+
+@pytest.fixture(scope="session")
+def environ(backend: Backend, product_hashing: dict[str, int]) -> dict[str, str]:
     """The settings that services of this run start with, their database migrated."""
     from deploy.keys import make_keys
 
     keys = backend.directory / "keys"
     make_keys(keys)
+    from tests.servers.processes import free_port
+
+    # Nobody serves there, but for a test that does.
+    providers = backend.directory / "providers.toml"
+    issuer = f"http://127.0.0.1:{free_port()}"
+    providers.write_text(
+        f'[providers.closed]\nissuer = "{issuer}"\nclient_ids = ["org.example.app"]\n'
+    )
     migrate, service = backend.new_database("app")
     alembic(migrate, "upgrade", "head")
     return {
@@ -284,6 +343,9 @@ def environ(backend: Backend) -> dict[str, str]:
         "JWT_PRIVATE_KEY_FILE": str(keys / "private.pem"),
         "JWT_PUBLIC_KEYS_FILE": str(keys / "public.pem"),
         "TRUSTED_PROXIES": "0",
+        "MAIL_URL": "keep:",
+        "OIDC_PROVIDERS_FILE": str(providers),
+        "PUBLIC_URL": "https://api.example.org",
     }
 
 
@@ -330,18 +392,23 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
     return Clock(monkeypatch)
 
 
+@pytest.fixture(scope="session")
+def users_service(application: Any) -> "Flask":
+    """The users service, for its commands."""
+    import services.users
+
+    return services.users.create_app()
+
+
 @pytest.fixture
-def admin(device: "Device") -> "Device":
+def admin(device: "Device", users_service: "Flask") -> "Device":
     """A device of a fresh administrator."""
-    promote_to_admin(device.email)
+    promote_to_admin(users_service, device.email)
     return device
 
 
-def promote_to_admin(email: str, **settings: str) -> str:
+def promote_to_admin(users_service: "Flask", email: str) -> str:
     """Run the command that makes administrators; return what it says."""
-    import services.users
-
-    runner = services.users.create_app(**settings).test_cli_runner()
-    result = runner.invoke(args=["create-admin", email])
+    result = users_service.test_cli_runner().invoke(args=["create-admin", email])
     assert result.exit_code == 0, result.output
     return result.output

@@ -6,14 +6,14 @@ from typing import Any
 
 import jsonschema_rs
 
-from deploy.api.openapi import describe
+from services.openapi import describe
 
 Json = dict[str, Any]
 
 
 @cache
 def description() -> Json:
-    return describe()
+    return describe(is_strict=True)
 
 
 @cache

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from marshmallow import Schema
 from werkzeug.test import TestResponse
 
-from deploy.api.openapi import routes
+from services.openapi import routes
 from shared.web.schemas import Body
 from tests.api import PASSWORD, Device, new_email
+from tests.sharing import make_space
 
 #: What takes a body, by method and path; changes are tried by tests/sync.
 CALLS: dict[tuple[str, str], type[Schema]] = {
@@ -89,8 +90,8 @@ def test_any_values_in_any_fields(admin: Device, call: tuple[str, str]) -> None:
     @given(fields, EXTRA)
     def run(body: dict[str, Any], extra: dict[str, Any]) -> None:
         target = admin.api.register()
-        url = path.format(user_id=target.user_id)
-        who = target if path.startswith("/users/me") else admin
+        url = path.format(user_id=target.user_id, space_id=make_space(target))
+        who = target if path.startswith(("/users/me", "/spaces")) else admin
         token = None if path in NO_TOKEN else who.token
         answer = admin.api.call(method, url, extra | body, token=token)
         check(answer)
@@ -100,6 +101,7 @@ def test_any_values_in_any_fields(admin: Device, call: tuple[str, str]) -> None:
     run()
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("call", CALLS, ids=" ".join)
 @pytest.mark.parametrize(
     "body",
@@ -123,6 +125,7 @@ def test_any_values_in_any_fields(admin: Device, call: tuple[str, str]) -> None:
 def test_hostile_bytes(admin: Device, call: tuple[str, str], body: bytes) -> None:
     method, path = call
     token = None if path in NO_TOKEN else admin.token
-    answer = admin.api.call(method, path.format(user_id=admin.user_id), body, token=token)
+    url = path.format(user_id=admin.user_id, space_id="nowhere")
+    answer = admin.api.call(method, url, body, token=token)
     check(answer)
     assert answer.status_code >= 400

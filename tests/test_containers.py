@@ -8,6 +8,8 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
+from deploy.local.cli import LIVE_CONNECTIONS
+from services.sync.live.sockets import THREADS
 from shared.database.engines import engine_options, look_up_options
 from tests.conftest import ROOT
 
@@ -58,8 +60,13 @@ def test_the_database_has_a_connection_for_whatever_may_be_scaled(
     ]
     # Old processes of a service end while its new ones begin.
     needed = (sum(processes) + max(processes)) * connections_of_a_process()
+    needed += MAX_INSTANCES * LIVE_CONNECTIONS
     # The purge, migrations, backups, health checks and people need some too.
     assert needed + 20 <= allowed
+
+
+def test_an_instance_of_live_has_a_connection_for_each_of_its_threads() -> None:
+    assert LIVE_CONNECTIONS == THREADS + 1
 
 
 def test_the_documented_number_of_connections_is_true() -> None:
@@ -72,7 +79,7 @@ def test_the_documented_number_of_connections_is_true() -> None:
 def test_nothing_is_killed_before_it_has_finished(
     compose: dict[str, dict[str, Any]], gunicorn: dict[str, Any]
 ) -> None:
-    for name in SERVICES:
+    for name in (*SERVICES, "live"):
         assert seconds(compose[name]["stop_grace_period"]) > gunicorn["graceful_timeout"], name
     [waits] = re.findall(
         r"proxy_read_timeout +(\d+)s", (ROOT / "gateway/snippets/proxy.conf").read_text()
@@ -106,8 +113,8 @@ def test_no_container_but_the_databases_has_rights_or_writes_to_its_image(
 
 def test_only_the_gateway_is_published_to_others(compose: dict[str, dict[str, Any]]) -> None:
     published = {name: service["ports"] for name, service in compose.items() if "ports" in service}
-    assert published.keys() == {"gateway", "prometheus", "grafana"}
-    for name in ("prometheus", "grafana"):
+    assert published.keys() == {"gateway", "mail", "prometheus", "grafana"}
+    for name in ("mail", "prometheus", "grafana"):
         assert all(port.startswith("127.0.0.1:") for port in published[name])
     [port] = published["gateway"]
     assert port["host_ip"] == "${ADDRESS:-127.0.0.1}"
@@ -131,3 +138,10 @@ def test_files_of_an_image_are_readable_whatever_the_umask_of_the_checkout() -> 
         "requirements-stack.txt .",
         ". /source",
     ]
+
+
+def test_mails_are_never_shown_by_a_stack_that_others_may_reach(
+    compose: dict[str, dict[str, Any]],
+) -> None:
+    for name in ("auth", "users"):
+        assert compose[name]["environment"]["MAIL_URL"] == "${MAIL_URL:-}"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-OURS = {"shared", "services", "deploy", "migrations", "tests", "bench"}
+OURS = {"shared", "services", "deploy", "schema", "migrations", "tests", "bench"}
 #: Typing stubs, which are never imported when the code runs.
 STUBS = {"_typeshed"}
 

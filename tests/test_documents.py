@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.api.openapi import describe
+from services.openapi import describe
 from tests.conftest import ROOT
 
 #: Made, installed or fetched, and so not ours to keep right.
@@ -102,7 +102,7 @@ def test_the_api_document_has_every_call_and_no_other() -> None:
         for method in operations
     }
     told = re.findall(r"`([A-Z]+ /v1/[^`?]*)`", (ROOT / "docs/api.md").read_text())
-    assert set(told) == there
+    assert {re.sub("{.*?}", "{id}", call) for call in told} == there
 
 
 def test_the_api_document_has_every_code() -> None:
@@ -115,6 +115,23 @@ def test_the_api_document_has_every_code() -> None:
                     continue
                 for code in problem["schema"]["allOf"][1]["properties"]["code"]["enum"]:
                     assert f"`{code}`" in text, f"{path}: {code}"
+
+
+def test_troubleshooting_has_every_code_and_what_the_client_says() -> None:
+    text = (ROOT / "docs/troubleshooting.md").read_text()
+    core = (ROOT / "client/src/backend.ts").read_text()
+    codes = {
+        code
+        for operations in describe()["paths"].values()
+        for operation in operations.values()
+        for response in operation["responses"].values()
+        if (problem := response.get("content", {}).get("application/problem+json"))
+        for code in problem["schema"]["allOf"][1]["properties"]["code"]["enum"]
+    } | set(re.findall(r"code(?:: | = )'(\w+)'", core))
+    assert {code for code in codes if f"`{code}`" not in text} == set()
+    said = re.findall(r"detail(?:: | = )['`](?:\$\{url\} )?([^'`$]{15})", core)
+    assert len(said) == 5
+    assert [words for words in said if words not in text] == []
 
 
 def test_every_setting_that_a_document_names_is_one_of_the_tree() -> None:

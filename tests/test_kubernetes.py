@@ -9,9 +9,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from deploy.local.cli import LIVE_CONNECTIONS
 from tests.conftest import ROOT, lacking
 
-SERVICES = ("auth-service", "users-service", "sync-service")
+SERVICES = ("auth-service", "users-service", "sync-service", "live-service")
 pytestmark = pytest.mark.stack
 
 Manifest = dict[str, Any]
@@ -148,11 +149,13 @@ def test_a_pod_talks_to_whom_it_must_and_to_nobody_else(manifests: list[Manifest
         assert allowed(manifests, "Egress", pod, OUTSIDE, 3306), name
         assert allowed(manifests, "Egress", pod, OUTSIDE, 6379) is is_service, name
         assert allowed(manifests, "Egress", pod, OUTSIDE, 53), name
+        assert allowed(manifests, "Egress", pod, OUTSIDE, 587) is (name == "auth-service"), name
         assert allowed(manifests, "Ingress", pod, gateway, 8000) is is_service, name
         assert allowed(manifests, "Ingress", pod, PROMETHEUS, 8000) is is_service, name
         assert allowed(manifests, "Egress", gateway, pod, 8000) is is_service, name
         assert not allowed(manifests, "Ingress", pod, OUTSIDE, 8000), name
-        assert not allowed(manifests, "Egress", pod, OUTSIDE, 443), name
+        asks_providers = name in ("auth-service", "users-service")
+        assert allowed(manifests, "Egress", pod, OUTSIDE, 443) is asks_providers, name
         for other in found.values():
             assert not allowed(manifests, "Ingress", pod, other, 8000), name
     assert allowed(manifests, "Ingress", gateway, OUTSIDE, 8080)
@@ -171,6 +174,9 @@ def test_the_documented_connections_are_enough_for_every_replica(
             manifest["kind"] == "HorizontalPodAutoscaler"
             and manifest["metadata"]["name"] in SERVICES
         ):
+            if manifest["metadata"]["name"] == "live-service":
+                needed += (manifest["spec"]["maxReplicas"] + 1) * LIVE_CONNECTIONS
+                continue
             # One more of each while a release replaces them.
             needed += (manifest["spec"]["maxReplicas"] + 1) * 2 * pools
     overlay = manifests[0]["metadata"]["namespace"]
@@ -237,6 +243,7 @@ def test_each_service_uses_its_own_database_user(manifests: list[Manifest]) -> N
         "auth-service": "auth",
         "users-service": "users",
         "sync-service": "sync",
+        "live-service": "sync",
         "migrate": "migrate",
         "purge": "purge",
     }

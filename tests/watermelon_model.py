@@ -60,15 +60,29 @@ class ModelDevice:
 
     # --- synchronize()
 
-    def pull(self) -> None:
-        response = self.api.pull_raw(self.last_pulled_at or "null")
-        assert response.status_code == 200, response.text
-        answer = response.json
+    def pull(self, limit: int | None = None) -> None:
+        """Pull whole, or by pages that are put together before they are applied."""
+        answer = self._ask({} if limit is None else {"limit": limit})
+        while "cursor" in answer:
+            more = self._ask({"limit": limit, "cursor": answer.pop("cursor")})
+            for table, change in more["changes"].items():
+                for bucket, rows in change.items():
+                    answer["changes"][table][bucket] += rows
+            if "cursor" in more:
+                answer["cursor"] = more["cursor"]
+        for change in answer["changes"].values():
+            ids = [r["id"] for r in change["created"] + change["updated"]] + change["deleted"]
+            assert len(ids) == len(set(ids)), "an id came twice"
         for table, change in answer["changes"].items():
             if answer.get("experimentalStrategy") == "replacement":
                 self._replace(table, change)
             self._apply(table, change)
         self.last_pulled_at = answer["timestamp"]
+
+    def _ask(self, parameters: Record) -> Any:
+        response = self.api.pull_raw(self.last_pulled_at or "null", **parameters)
+        assert response.status_code == 200, response.text
+        return response.json
 
     def _apply(self, table: str, change: dict[str, list[Any]]) -> None:
         records, deleted = self.records[table], self.deleted[table]

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.dialects.mysql.reserved_words import RESERVED_WORDS_MARIADB, RESERVED_WORDS_MYSQL
 from sqlalchemy.dialects.sqlite.base import SQLiteIdentifierPreparer
 
-from deploy.adopt.reader import read_schema
+from schema.adopt.reader import read_schema
 from shared.models.declaration import UNQUOTED
 from tests.conftest import lacking
 
@@ -48,7 +48,7 @@ def _read(path: Path) -> Any:
     return read_schema(path)
 
 
-def column(name: str, kind: str = "string", **flags: bool) -> dict[str, Any]:
+def column(name: Any, kind: Any = "string", **flags: Any) -> dict[str, Any]:
     return {"name": name, "type": kind, "isOptional": False, "isIndexed": False} | flags
 
 

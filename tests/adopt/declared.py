@@ -1,17 +1,14 @@
 """Declarations read as the server reads them, in processes that have none besides."""
 
-import atexit
 import json
 import os
-import subprocess
 import sys
-from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from deploy.adopt.schema import Refused
-from tests.conftest import ROOT
+from schema.adopt.schema import Refused
+from tests.servers.commands import forking
 
 #: With nothing in the place of the demo.
 SERVE = """
@@ -35,7 +32,7 @@ def printed(text: str, kept: Any, *, typed: bool = False) -> tuple[str, Any]:
 
 
 def _ask(**question: Any) -> Any:
-    process = _server()
+    process = forking(SERVE)
     assert process.stdin and process.stdout
     process.stdin.write(json.dumps(question) + "\n")
     process.stdin.flush()
@@ -46,27 +43,9 @@ def _ask(**question: Any) -> Any:
     return answer["result"]
 
 
-@cache
-def _server() -> "subprocess.Popen[str]":
-    """Start the process that forks one for each module: importing everything anew takes a second."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVE],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-    def end() -> None:
-        process.communicate()
-
-    atexit.register(end)
-    return process
-
-
 def _answer(text: str, **question: Any) -> Any:
-    from deploy.api.client_schema import render
-    from deploy.api.client_versions import declared_tables, follow
+    from schema.client_schema import render
+    from schema.client_versions import declared_tables, follow
 
     module = ModuleType("shared.models.app")
     sys.modules[module.__name__] = module
@@ -92,7 +71,7 @@ def _create(url: str) -> None:
 
 def serve() -> None:
     """Read one module after the other."""
-    import_module("deploy.api.client_schema")
+    import_module("schema.client_schema")
     for line in sys.stdin:
         if os.fork() == 0:
             try:

@@ -1,27 +1,20 @@
 // The printed schemas of argv[2], a bundle, in the hands of the real client. `schemas()` starts a database of
 // each; `migrate(from, to, row)` starts one, writes, and starts it again with what was printed later.
 
-const LokiJSAdapter = require('@nozbe/watermelondb/adapters/lokijs').default
 const { encodeMigrationSteps, encodeSchema } = require('@nozbe/watermelondb/adapters/sqlite/encodeSchema')
-const { Database, Model } = require('@nozbe/watermelondb')
+const { Model } = require('@nozbe/watermelondb')
 const { stepsForMigration } = require('@nozbe/watermelondb/Schema/migrations/stepsForMigration')
 const { LokiMemoryAdapter } = require('lokijs')
+
+const { openDatabase } = require('../watermelon/database')
 
 const apps = process.argv[2] === '-' ? {} : require(process.argv[2])
 const quiet = () => {}
 console.log = console.info = console.debug = console.warn = quiet
 
-async function open({ schema, migrations, modelClasses }, name, storage) {
-  const adapter = new LokiJSAdapter({
-    schema,
-    migrations,
-    dbName: name,
-    useWebWorker: false,
-    useIncrementalIndexedDB: true,
-    extraLokiOptions: { adapter: storage, autosave: false },
-  })
-  const database = new Database({ adapter, modelClasses })
-  await adapter.initializingPromise
+async function open(app, name, storage) {
+  const database = openDatabase(name, app, storage)
+  await database.adapter.underlyingAdapter.initializingPromise
   return database
 }
 

@@ -1,9 +1,7 @@
 """`make adopt` in a copy of the project: declarations, migration, the kept schema, the demo's tables."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,12 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from deploy.adopt import demo
-from deploy.adopt.declarations import APP
-from deploy.adopt.reader import INSTALLED, install
-from deploy.adopt.schema import KEPT
+from schema.adopt import demo
+from schema.adopt.declarations import APP
+from schema.adopt.reader import INSTALLED, install
+from schema.adopt.schema import KEPT
 from tests.adopt import CORPUS, column, schema, whole_corpus
 from tests.conftest import ROOT, Backend, lacking
+from tests.servers.commands import Done, run_module
 
 pytestmark = pytest.mark.stack
 COMPARE = """
@@ -38,11 +37,8 @@ class Checkout:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def run(self, *command: str, url: str = "") -> "subprocess.CompletedProcess[str]":
-        environ = {**os.environ, "PYTHONPATH": "", "DATABASE_URL": url}
-        return subprocess.run(
-            [sys.executable, *command], cwd=self.path, env=environ, capture_output=True, text=True
-        )
+    def run(self, module: str, *arguments: str, **environ: str) -> Done:
+        return run_module(self.path, module, *arguments, **environ)
 
     def adopt(self, wanted: Any, *options: str, url: str = "") -> str:
         """Adopt a schema, and return what was said."""
@@ -50,15 +46,13 @@ class Checkout:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def try_to_adopt(
-        self, wanted: Any, *options: str, url: str = ""
-    ) -> "subprocess.CompletedProcess[str]":
+    def try_to_adopt(self, wanted: Any, *options: str, url: str = "") -> Done:
         path = self.path / "schema.json"
         path.write_text(json.dumps(wanted))
-        return self.run("-m", "deploy.adopt", f"--schema={path}", *options, url=url)
+        return self.run("schema.adopt", f"--schema={path}", *options, DATABASE_URL=url)
 
-    def alembic(self, url: str, *command: str) -> "subprocess.CompletedProcess[str]":
-        return self.run("-m", "alembic", *command, url=url)
+    def alembic(self, url: str, *command: str) -> Done:
+        return self.run("alembic", *command, DATABASE_URL=url)
 
     def upgrade(self, url: str) -> None:
         done = self.alembic(url, "upgrade", "head")
@@ -76,8 +70,8 @@ def checkout(tmp_path: Path) -> Checkout:
     if not shutil.which("node") or not shutil.which("npm"):
         lacking("Node.js with npm")
     install()
-    for name in ("deploy", "migrations", "shared"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("deploy", "migrations", "schema", "shared"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "client").mkdir()
     shutil.copy(ROOT / KEPT, tmp_path / KEPT)
@@ -133,10 +127,11 @@ def test_what_is_adopted_is_migrated_on_every_engine_and_adopted_again_changes_n
     corpus = whole_corpus()
     checkout.adopt(corpus)
     checkout.upgrade(url)
-    compared = checkout.run("-c", COMPARE, url=url)
+    (checkout.path / "compare.py").write_text(COMPARE)
+    compared = checkout.run("compare", DATABASE_URL=url)
     assert compared.returncode == 0, compared.stderr
     assert not tables_of(url) & {"projects", "tasks"}
-    linted = checkout.run("-m", "deploy.lint_migrations")
+    linted = checkout.run("migrations.lint")
     assert linted.returncode == 0, linted.stdout
     before = checkout.files()
     assert "Nothing is new." in checkout.adopt(corpus)
@@ -155,16 +150,21 @@ def test_a_newer_schema_brings_the_difference_and_removes_only_when_told(
     url = new_url()
     checkout.adopt(FIRST)
     checkout.upgrade(url)
-    newer = schema({"tasks": [column("title"), column("stars", "number")], "labels": []}, version=1)
+    execute(url, USER, ADOPTED)
+    newer = schema({"tasks": [column("title"), *REQUIRED], "labels": []}, version=1)
     said = checkout.adopt(newer)
     assert said.startswith("Not in the schema, and kept (REMOVE=1 takes them and their data away):")
     assert "  tasks.mood\n  notes\n" in said
-    assert "New tables:\n  labels\nNew columns:\n  tasks.stars\n" in said
+    assert (
+        "New tables:\n  labels\nNew columns:\n  tasks.stars\n  tasks.is_done\n  tasks.why\n" in said
+    )
     kept = json.loads((checkout.path / KEPT).read_text())
     assert kept["tables"] == newer["tables"]
     assert kept["retired"] == ["tasks.mood", "notes"]
     checkout.upgrade(url)
     assert {"notes", "labels", "tasks"} <= tables_of(url)
+    # What was there has the empty values. A text has none, and is read as one.
+    assert rows(url, "SELECT title, stars, is_done, why FROM tasks") == [("old", 0, 0, None)]
     said = checkout.adopt(newer, "--remove=1")
     assert said.startswith("Removed, with the data in them:\n  tasks.mood\n  notes\n")
     assert json.loads((checkout.path / KEPT).read_text())["retired"] == []
@@ -175,9 +175,19 @@ USER = (
     "INSERT INTO users (id, email, password, role, is_active, created_at, updated_at, last_modified_at)"
     " VALUES ('u', 'u@example.com', '', 'user', true, 0, 0, 0)"
 )
+#: Columns that what is there has no value for.
+REQUIRED = [column("stars", "number"), column("is_done", "boolean"), column("why")]
+ADOPTED = (
+    "INSERT INTO tasks (user_id, id, title, mood, created_at_ms, updated_at_ms, is_deleted, created_by)"
+    " VALUES ('u', 't', 'old', '', 0, 0, false, '')"
+)
 ROW = (
     "INSERT INTO projects (user_id, id, name, created_at, updated_at, created_at_ms, updated_at_ms,"
     " is_deleted, created_by) VALUES ('u', 'p', '', 0, 0, 0, 0, false, '')"
+)
+TASK = (
+    "INSERT INTO tasks (user_id, id, title, is_completed, project_id, created_at, updated_at, created_at_ms,"
+    " updated_at_ms, is_deleted, created_by) VALUES ('u', :id, '', false, :name, 0, 0, 0, 0, false, '')"
 )
 
 
@@ -229,12 +239,8 @@ def test_rows_of_the_demo_in_another_database_stop_the_migration_before_anything
 def test_nothing_is_dropped_before_make_migration_is_told(
     checkout: Checkout, new_url: Callable[[], str]
 ) -> None:
-    def migration(**environ: str) -> "subprocess.CompletedProcess[str]":
-        settings = {**os.environ, "PYTHONPATH": "", **environ}
-        command = ["deploy/migration.sh", "other tables"]
-        return subprocess.run(
-            command, cwd=checkout.path, env=settings, capture_output=True, text=True
-        )
+    def migration(**environ: str) -> Done:
+        return checkout.run("schema.migration", "other tables", **environ)
 
     url = new_url()
     checkout.upgrade(url)
@@ -242,6 +248,13 @@ def test_nothing_is_dropped_before_make_migration_is_told(
     path = checkout.path / demo.DEMO
     declared = path.read_text()
     assert declared.count("description: Mapped[str | None]") == 2
+    before = checkout.files()
+    path.write_text(declared + '    task_id: Mapped[str] = columns.relation("tasks", "cascade")\n')
+    refused = migration()
+    assert refused.returncode != 0
+    assert "tasks.task_id would be required and cascade in a table that is there" in refused.stdout
+    path.write_text(declared)
+    assert checkout.files() == before
     without = declared.replace("    is_completed: Mapped[bool] = columns.boolean()\n", "")
     path.write_text(without.replace("description: Mapped[str | None]", "description: Mapped[str]"))
     before = checkout.files()
@@ -262,6 +275,49 @@ def test_nothing_is_dropped_before_make_migration_is_told(
     assert migration(REMOVE="1").returncode == 0
     checkout.upgrade(url)
     assert "tasks" not in tables_of(url)
+
+
+def test_a_relation_may_cascade_after_it_kept_with_rows_of_any_text_and_keep_again(
+    checkout: Checkout, new_url: Callable[[], str]
+) -> None:
+    url = new_url()
+    checkout.upgrade(url)
+    path = checkout.path / demo.DEMO
+    cascades = path.read_text()
+    assert cascades.count('"cascade"') == 1
+
+    def declare(text: str) -> None:
+        path.write_text(text)
+        written = checkout.run("schema.migration", "other relations")
+        assert written.returncode == 0, written.stdout + written.stderr
+        linted = checkout.run("migrations.lint")
+        assert linted.returncode == 0, linted.stdout
+        checkout.upgrade(url)
+        (checkout.path / "compare.py").write_text(COMPARE)
+        compared = checkout.run("compare", DATABASE_URL=url)
+        assert compared.returncode == 0, compared.stderr
+
+    declare(cascades.replace('"cascade"', '"keep"'))
+    named = ["p", "x" * 128, "", "no id", "x" * 129, "é", "p\0", "p\n", "🍉", "-._"]
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(USER))
+        for at, name in enumerate(named):
+            connection.execute(text(TASK), {"id": f"t{at}", "name": name})
+    engine.dispose()
+    declare(cascades)
+    # As if it had broken off before its end was noted.
+    versions = sorted((checkout.path / demo.VERSIONS).glob("0*.py"))
+    back = checkout.alembic(url, "stamp", versions[-2].name.split("_")[0])
+    assert back.returncode == 0, back.stderr
+    checkout.upgrade(url)
+    found = rows(url, "SELECT id, project_id FROM tasks")
+    assert {int(id_[1:]): name for id_, name in found} == {
+        at: name if at in (0, 1, 9) else None for at, name in enumerate(named)
+    }
+    down = checkout.alembic(url, "downgrade", "-2")
+    assert down.returncode == 0, down.stderr
+    assert len(rows(url, "SELECT id FROM tasks")) == len(named)
 
 
 def test_the_demo_stays_while_a_declaration_names_its_rows(checkout: Checkout) -> None:
@@ -300,7 +356,7 @@ def test_a_refusal_is_one_line_and_writes_nothing(
     checkout: Checkout, options: list[str], said: str
 ) -> None:
     before = checkout.files()
-    done = checkout.run("-m", "deploy.adopt", *options)
+    done = checkout.run("schema.adopt", *options)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"make adopt: {said}")
     assert done.stderr.endswith(" Nothing was written.\n")

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.adopt.declarations import parse
-from deploy.adopt.difference import bring_up
-from deploy.adopt.schema import Refused, names_of
+from schema.adopt.declarations import parse
+from schema.adopt.difference import bring_up
+from schema.adopt.schema import Refused, names_of
 from tests.adopt import ADOPTABLE, CORPUS, column, read, reserved, schema
 from tests.adopt.declared import wire_schema
 from tests.conftest import ROOT, Backend
@@ -164,6 +164,16 @@ def test_what_was_written_by_hand_stays() -> None:
     ):
         assert line in module.text
     check_format(module.text)
+
+
+def test_an_app_that_shares_a_table_adopts_its_space_id_as_what_it_is() -> None:
+    lines = adopted(FIRST).splitlines()
+    at = next(number for number, line in enumerate(lines) if "__tablename__" in line)
+    text = "\n".join([*lines[: at + 1], "    SHAREABLE = True", *lines[at + 1 :]]) + "\n"
+    newer = deepcopy(FIRST)
+    newer["tables"][0]["columns"].append(column("space_id", isOptional=True))
+    assert adopted(newer, text) == text
+    assert wire_schema(text)[0]["columns"][-1] == column("space_id", isOptional=True)
 
 
 def test_what_the_schema_has_no_more_is_kept_until_told() -> None:

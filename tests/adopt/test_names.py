@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.adopt import names
+from schema.adopt import names
 from shared.database.base import Base, db
 from shared.models import Synced
 from shared.models.synced import server_tables

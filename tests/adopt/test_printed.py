@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from deploy.adopt.declarations import parse
-from deploy.adopt.difference import bring_up
-from deploy.adopt.schema import Refused, following
-from deploy.api.client_schema import TAKEN
+from schema.adopt.declarations import parse
+from schema.adopt.difference import bring_up
+from schema.adopt.schema import Refused, following
+from schema.client_schema import TAKEN
 from tests.adopt import ADOPTABLE, CORPUS, column, read, reserved, schema
 from tests.adopt.declared import printed
 from tests.stack.test_client_schema import BINARIES, bundled, node

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from deploy.adopt.reader import read_schema
-from deploy.adopt.schema import Refused
+from schema.adopt.reader import read_schema
+from schema.adopt.schema import Refused
 from tests.adopt import ADOPTABLE, CORPUS, column, read
 
 pytestmark = pytest.mark.stack

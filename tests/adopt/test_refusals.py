@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy.adopt.schema import Refused
+from schema.adopt.schema import Refused
 from tests import watermelon
 from tests.adopt import column, read
 from tests.conftest import lacking
@@ -55,7 +55,49 @@ def test_a_module_that_ends_node_otherwise_is_no_schema(tmp_path: Path, ending: 
         read(tmp_path / "schema.js")
 
 
-def table(name: str, *columns: Any) -> dict[str, Any]:
+PROMISED = """
+import { appSchema, tableSchema } from '@nozbe/watermelondb'
+const make = (name) => appSchema({ version: 1, tables: [tableSchema({ name, columns: [] })] })
+const wait = () => new Promise((resolve) => setTimeout(resolve, 10))
+"""
+
+
+@pytest.mark.parametrize(
+    ("exports", "name"),
+    [
+        ("export const schema = make('a'); export default (async () => make('b'))()", "default"),
+        ("export const schema = make('a'); export const other = wait().then(() => make('b'))", ""),
+        ("export const schema = wait().then(() => make('a'))", "schema"),
+        ("export const db = { schema: Promise.resolve(make('a')) }", "db.schema"),
+        ("export const schema = wait().then(() => ({ default: make('a') }))", "schema"),
+    ],
+)
+def test_a_promise_of_a_schema_is_refused_beside_a_schema_too(
+    tmp_path: Path, exports: str, name: str
+) -> None:
+    (tmp_path / "schema.js").write_text(PROMISED + exports)
+    with pytest.raises(Refused, match=f"exports a promise of a schema as '{name}"):
+        read(tmp_path / "schema.js")
+    if "." not in name:
+        with pytest.raises(Refused, match="exports a promise of a schema as"):
+            read(tmp_path / "schema.js", export=name or "other")
+
+
+def test_several_schemas_that_no_export_names_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "schema.js").write_text(f"{PROMISED} export const all = [make('a'), make('b')]\n")
+    with pytest.raises(Refused, match="makes 2 schemas and exports none of them"):
+        read(tmp_path / "schema.js")
+
+
+def test_promises_of_something_else_are_the_apps_own(tmp_path: Path) -> None:
+    (tmp_path / "schema.js").write_text(
+        f"{PROMISED} export const schema = make('a'); export const never = new Promise(() => {{}})\n"
+        "export const fails = Promise.reject(new Error('no')); export const db = wait()"
+    )
+    assert [one["name"] for one in read(tmp_path / "schema.js")["tables"]] == ["a"]
+
+
+def table(name: Any, *columns: Any) -> dict[str, Any]:
     return {"name": name, "columns": list(columns)}
 
 
@@ -68,7 +110,7 @@ def table(name: str, *columns: Any) -> dict[str, Any]:
         ([table("a"), table("A")], "The table 'A' and 'a' differ only by case"),
         ([table("a", column("_deleted"))], "'a._deleted' is a name of the export's own"),
         ([table("a", column("b", "text"))], "'a.b' is of type 'text'; WatermelonDB knows string"),
-        ([table("a", {"name": "b"})], "'a.b' is of type 'undefined'"),
+        ([table("a", {"name": "b"})], "'a.b' is of type undefined;"),
         ([table("a", {"type": "string"})], "The name of a column of 'a' is missing"),
         ([table("a", column("id"))], "'id', the name of a column of 'a', is reserved"),
         ([table("a", column("_Status"))], "is reserved"),
@@ -80,6 +122,23 @@ def table(name: str, *columns: Any) -> dict[str, Any]:
         ([table("a", None)], "`columns` of 'a' must be a list of objects; one of them is null"),
         ([7], "`tables` of appSchema() must be a list of objects; one of them is 7"),
         ({"a": {"name": "b", "columns": []}}, "The table 'a' calls itself 'b'"),
+        ({"a": {"columns": {"b": column("c")}}}, "The column of 'a' 'b' calls itself 'c'"),
+        ({"a": {"columns": {"b": "string"}}}, "The column of 'a' 'b' is no object"),
+        ({"a": []}, "`columns` of 'a' must be a list"),
+        ([table(7)], "The name of a table is missing or no text"),
+        ([table("a", column(["b"]))], "The name of a column of 'a' is missing or no text"),
+        ([table("a", column("b", ["string"]))], "'a.b' is of type [ 'string' ]; WatermelonDB"),
+        ([table("a", column("b", isOptional="yes"))], "isOptional of 'a.b' is 'yes'; it must be"),
+        ([table("a", column("b", isOptional="false"))], "is 'false'; it must be true or false"),
+        ([table("a", column("b", isIndexed=1))], "isIndexed of 'a.b' is 1; it must be true or"),
+        ([table("a", column("b", isIndexed=None))], "isIndexed of 'a.b' is null; it must be"),
+        ([table("a", column("b", isIndexed={}))], "isIndexed of 'a.b' is {}; it must be true"),
+        ([table("a") | {"unsafeSql": "x"}], "unsafeSql of the table 'a' must be a function"),
+        ([table("a") | {"columns": "b"}], "`columns` of 'a' must be a list"),
+        (
+            [table("a", column("b")) | {"columnArray": []}],
+            "`columns` and `columnArray` of 'a' differ: leave one of them out",
+        ),
     ],
 )
 def test_schemas_that_no_device_could_have(tmp_path: Path, tables: Any, sentence: str) -> None:
@@ -89,7 +148,51 @@ def test_schemas_that_no_device_could_have(tmp_path: Path, tables: Any, sentence
     assert sentence in str(refused.value)
 
 
-@pytest.mark.parametrize("version", [0, -1, 1.5, "1", None])
+JSON = ['{"tables": []}', "[]", '{"version": 1}', "7", "null", '{"version": 1, "tables": null}']
+
+
+@pytest.mark.parametrize("text", [*JSON, '{"version": 1, "tables": "a"}'])
+def test_json_that_is_no_schema_is_told_what_one_has(tmp_path: Path, text: str) -> None:
+    (tmp_path / "schema.json").write_text(text)
+    with pytest.raises(Refused, match="must be an object with `version` and `tables`"):
+        read(tmp_path / "schema.json")
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        ("appSchema()", "appSchema() is called with undefined; it must be an object"),
+        ("tableSchema('a')", "tableSchema() is called with 'a'; it must be an object"),
+        ("addColumns(null)", "addColumns() is called with null; it must be an object"),
+        ("schemaMigrations(7)", "schemaMigrations() is called with 7; it must be an object"),
+        (
+            "tableSchema({ name: 'a', columns: [, { name: 'b', type: 'string' }] })",
+            "`columns` of 'a' must be a list of objects; one of them is undefined",
+        ),
+    ],
+)
+def test_calls_that_watermelondb_could_not_read(tmp_path: Path, made: str, sentence: str) -> None:
+    (tmp_path / "schema.js").write_text(
+        f"""
+        import {{ appSchema, tableSchema }} from '@nozbe/watermelondb'
+        import {{ addColumns, schemaMigrations }} from '@nozbe/watermelondb/Schema/migrations'
+        export const made = {made}
+        export const schema = appSchema({{ version: 1, tables: [] }})
+        """
+    )
+    with pytest.raises(Refused) as refused:
+        read(tmp_path / "schema.js")
+    assert sentence in str(refused.value)
+
+
+def test_json_with_a_table_twice_is_refused_before_one_of_them_is_lost(tmp_path: Path) -> None:
+    text = '{"version": 1, "tables": {"a": {"columns": []}, "a": {"columns": []}}}'
+    (tmp_path / "schema.json").write_text(text)
+    with pytest.raises(Refused, match='cannot be read: SyntaxError: Duplicate key "a"'):
+        read(tmp_path / "schema.json")
+
+
+@pytest.mark.parametrize("version", [0, -1, 1.5, "1", None, [1], True])
 def test_versions_that_watermelondb_does_not_count(tmp_path: Path, version: Any) -> None:
     (tmp_path / "schema.json").write_text(json.dumps({"version": version, "tables": []}))
     with pytest.raises(Refused, match=r"The schema's version is .*; it must be 1, 2, 3"):
@@ -108,6 +211,14 @@ def test_versions_that_watermelondb_does_not_count(tmp_path: Path, version: Any)
             "[{ toVersion: 3, steps: [addColumns({ table: 'a' })] }]",
             "`columns` of 'a' must be a list",
         ),
+        ("[{ toVersion: '3', steps: [] }]", "A migration is to version '3'; the first is to 2"),
+        ("[{ toVersion: 3 }]", "`steps` of the migration to version 3 must be a list"),
+        ("[{ toVersion: 3, steps: [{ type: 'create_table' }] }]", "creates a table without a"),
+        (
+            "[{ toVersion: 3, steps: [{ type: 'add_columns', table: 'a', columns: [{}] }] }]",
+            "The name of a column of 'a' is missing or no text",
+        ),
+        ("[{ toVersion: 3, steps: [{ type: 'sql', sql: 7 }] }]", "must be a text that ends with"),
     ],
 )
 def test_migrations_with_which_watermelondb_would_not_start(
@@ -166,5 +277,5 @@ def test_names_and_types_are_refused_where_watermelondb_refuses_them(tries: list
             subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout
         )
 
-    reader = Path(__file__).parent.parent.parent / "deploy/adopt/reader"
+    reader = Path(__file__).parent.parent.parent / "schema/adopt/reader"
     assert passed(STAND_IN, reader) == passed(ORACLE, watermelon.HERE)

@@ -2,7 +2,7 @@
 
 import json
 
-from deploy.adopt.schema import doubts, following, text
+from schema.adopt.schema import doubts, following, text
 from tests.adopt import column, schema
 
 FIRST = schema(

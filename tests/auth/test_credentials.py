@@ -20,7 +20,8 @@ def test_register_answers_with_tokens_and_the_user(api: Api) -> None:
     assert body.keys() == {"accessToken", "refreshToken", "tokenType", "expiresIn", "user"}
     assert (body["tokenType"], body["expiresIn"]) == ("Bearer", 900)
     user = body["user"]
-    assert user.keys() == {"id", "email", "name", "role", "isActive", "createdAt", "updatedAt"}
+    members = {"id", "email", "name", "role", "isActive", "createdAt", "updatedAt"}
+    assert user.keys() == members | {"emailVerified", "pendingEmail", "hasPassword"}
     assert user["email"] == email
     assert user["name"] == "Ann 🍉"
     assert user["role"] == "user"

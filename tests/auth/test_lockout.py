@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 
 import services.auth
 from deploy.local import embedded
+from shared import config
 from shared.accounts import lockout, passwords
 from shared.database.base import db
 from shared.models import LoginFailures
@@ -38,11 +39,18 @@ def at_once(calls: list[Callable[[], TestResponse]]) -> Counter[int]:
 
 
 @pytest.fixture(scope="module")
-def patient(application: object) -> Iterator[Api]:
-    """The API with room for many hashes and connections at once: only the limits limit."""
+def patient(application: object, product_hashing: dict[str, int]) -> Iterator[Api]:
+    """The API with room for many hashes and connections at once: only the limits limit.
+
+    A hash takes as long as in the product, so that guesses at once do meet.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "HASH_QUEUE_TIMEOUT_S", 120)
-        yield Api(embedded.create_app())
+        with patch.context() as costs:
+            for name, value in product_hashing.items():
+                costs.setattr(config, name, value)
+            app = embedded.create_app()
+        yield Api(app)
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -14,6 +14,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+import services.sync
+from shared.auth import tokens
 from tests.api import Api, Device, assert_problem
 from tests.clock import Clock
 
@@ -230,6 +232,16 @@ def test_the_user_is_the_first_claim_and_the_json_compact(device: Device) -> Non
 def test_an_expired_token_is_told_apart(device: Device, private_key: Any) -> None:
     token = forge(device, private_key, exp=int(time.time()) - 60)
     assert_problem(device.api.get("/users/me", token=token), 401, "token_expired")
+
+
+def test_a_verified_token_is_remembered_until_it_expires(device: Device, clock: Clock) -> None:
+    app = services.sync.create_app()
+    with app.app_context():
+        assert tokens.remembered(device.token) is None
+        claims = tokens.verify(device.token, ("access",))
+        assert tokens.remembered(device.token) == claims
+        clock.advance(seconds=app.config["ACCESS_TOKEN_SECONDS"] + tokens.LEEWAY_SECONDS + 1)
+        assert tokens.remembered(device.token) is None
 
 
 def test_another_key_is_401_under_any_kid(device: Device) -> None:

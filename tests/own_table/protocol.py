@@ -126,7 +126,9 @@ def test_pages_the_export_and_deletion_know_it_too(two: Any) -> None:
     assert device.api.delete("/users/me", body, token=device.token).status_code == 204
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(stars=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
 def test_any_fraction_comes_back_as_it_was(two: Any, stars: list[float]) -> None:
     device, other, _, t, _ = two

@@ -15,17 +15,15 @@ from hypothesis.stateful import (
 
 from shared.models.tables import SyncedTable, tables_by_name
 from tests.api import Api
+from tests.histories import Devices, Rows, lost, pick, which
 from tests.schemas.model import rule as rule_of
-from tests.schemas.protocol import Pusher, export, record
+from tests.schemas.protocol import Pusher
+from tests.schemas.records import export, record
 from tests.schemas.tables import GROUPS
 from tests.watermelon_model import ModelDevice, NetworkFailure
 
-DEVICES = 3
-which = st.integers(0, DEVICES - 1)
-pick = st.integers(0, 1000)
 text = st.sampled_from(["", "a", "🍉", "x\0y"])
 number = st.sampled_from([0, 1.5, -7])
-lost = st.sampled_from(["", "", "request", "answer", "twice", "late"])
 ids = st.sampled_from([f"i{n}" for n in range(8)])
 #: What a relation names: rows that may be there, and what no app should send.
 parents = st.one_of(ids, ids, st.sampled_from([None, "", "never", "no id!"]))
@@ -75,16 +73,13 @@ class Pushes(Schema):
         self.pusher.push(**changes)
 
 
-class Histories(Schema):
+class Histories(Devices, Schema):
     """Devices that follow the protocol, in bad weather."""
 
     @initialize(group=st.integers(0, len(GROUPS) - 1))
     def register(self, group: int) -> None:
         self.choose(group)
-        first = self.api.register()
-        apis = [first] + [first.another() for _ in range(DEVICES - 1)]
-        self.devices = [self.device(api) for api in apis]
-        self.devices[-1].tells_last_pulled_at = False
+        self.begin()
         self.made: set[tuple[str, str]] = set()
         self.deleted: set[tuple[str, str]] = set()
         #: Who ever named whom in a relation that cascades: (child, parent).
@@ -160,27 +155,8 @@ class Histories(Schema):
         with suppress(NetworkFailure):
             self.devices[number].sync(lose=lose)
 
-    @rule(number=which, other=which)
-    def sync_between_each_others_pull_and_push(self, number: int, other: int) -> None:
-        self.devices[number].pull()
-        if other != number:
-            self.devices[other].sync()
-        self.devices[number].push()
-
-    def teardown(self) -> None:
-        if not hasattr(self, "devices"):
-            return
-        for _ in range(2):
-            for device in self.devices:
-                device.sync()
-        for device in self.devices:
-            device.pull()
-        newcomer = self.device(self.devices[0].api.another())
-        newcomer.sync()
-        end = newcomer.rows()
-        for device in self.devices:
-            assert device.rows() == end
-            assert device.local_changes() == newcomer.local_changes()
+    def check_end(self, end: Rows, newcomer: ModelDevice) -> None:
+        super().check_end(end, newcomer)
         assert export(self.devices[0].api)[0] == {t: rows for t, rows in end.items() if rows}
         for table in self.tables:
             for row in end[table.name].values():
@@ -199,13 +175,13 @@ class Histories(Schema):
                 assert [end[table][id_]["v"]] == list(by.values())
 
 
-def play(machine: type[Schema], api: Api, examples: int) -> None:
+def play(machine: type[Schema], api: Api, examples: int, steps: int) -> None:
     machine.api = api
     run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=examples,
-            stateful_step_count=20,
+            stateful_step_count=steps,
             deadline=None,
             phases=[Phase.explicit, Phase.reuse, Phase.generate],
             print_blob=True,
@@ -215,8 +191,8 @@ def play(machine: type[Schema], api: Api, examples: int) -> None:
 
 
 def test_any_push_of_any_schema_leaves_what_the_contract_says(api: Api) -> None:
-    play(Pushes, api, examples=8)
+    play(Pushes, api, examples=8, steps=10)
 
 
 def test_any_history_of_any_schema_ends_with_all_devices_equal(api: Api) -> None:
-    play(Histories, api, examples=10)
+    play(Histories, api, examples=10, steps=20)

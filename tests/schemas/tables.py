@@ -3,7 +3,6 @@
 Loaded with `pytest -p tests.schemas.tables`, before anything reads what is declared.
 """
 
-import os
 import random
 from typing import Any
 
@@ -12,9 +11,8 @@ from sqlalchemy.orm import Mapped
 from shared.database.base import Base
 from shared.models import columns
 from shared.models.synced import Synced
+from tests.schemas.records import SEED
 
-#: What the random schemas are drawn from: printed by pytest, so that a failing run can be repeated.
-SEED = int(os.environ.get("SCHEMA_SEED", "1"))
 #: As long as a name in MySQL, and as one on the wire.
 LONG, LONGER = "n" * 64, "w" * 100
 
@@ -26,6 +24,16 @@ class Folder(Synced, Base):
 
     title: Mapped[str] = columns.string()
     parent_id: Mapped[str | None] = columns.relation("folders", "cascade")
+
+
+class Shelf(Synced, Base):
+    """A tree that is shared."""
+
+    __tablename__ = "shelves"
+    SHAREABLE = True
+
+    title: Mapped[str] = columns.string()
+    shelf_id: Mapped[str | None] = columns.relation("shelves", "cascade")
 
 
 class Tag(Synced, Base):

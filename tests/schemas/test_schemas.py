@@ -1,4 +1,4 @@
-"""Schemas of every shape, each of these files in a process of its own, which has their tables beside ours."""
+"""Schemas of every shape, in a process of its own, which has their tables beside ours."""
 
 import os
 import subprocess
@@ -9,16 +9,19 @@ import pytest
 
 from tests.conftest import CI, ROOT, Backend
 
+#: One process for all: their tables are made once.
+FILES = ("protocol.py", "histories.py", "test_statements.py", "client.py")
+
 
 @pytest.mark.stack
-@pytest.mark.parametrize("file", ["protocol.py", "histories.py", "test_statements.py", "client.py"])
-def test_tables_of_every_shape_sync_like_ours(backend: Backend, file: str) -> None:
+def test_tables_of_every_shape_sync_like_ours(backend: Backend) -> None:
     # In CI the same schemas each time; elsewhere new ones, whose seed a failure prints.
     seed = "1" if CI else str(int.from_bytes(os.urandom(3)))
     done = subprocess.run(
         [
             *(Path(sys.executable).parent / "pytest", "-q", "-p", "tests.schemas.tables"),
-            *(f"--backend={backend.name}", f"tests/schemas/{file}", "-o", "faulthandler_timeout=0"),
+            *(f"--backend={backend.name}", "-o", "faulthandler_timeout=0"),
+            *(f"tests/schemas/{file}" for file in FILES),
         ],
         cwd=ROOT,
         env={**os.environ, "SCHEMA_SEED": seed},

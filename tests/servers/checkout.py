@@ -35,7 +35,7 @@ class Checkout:
             env=os.environ | NO_LIMITS | {"PORT": str(self.port), "LOG_SQL": "false"} | environ,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         assert check or done.returncode != 0, done.stdout + done.stderr

@@ -23,8 +23,9 @@ import redis
 
 from deploy.local import gateway
 from deploy.local.machine import PATH, ROOT, children, free_port, program, settings_file, status
-from deploy.local.native import PROGRAMS
 
+#: What the native stack is made of.
+PROGRAMS = ("mariadbd", "mariadb-install-db", "redis-server", "nginx", "pgrep")
 #: The database's users besides root. Services and the purge get their rights from deploy/grants.py.
 DATABASE_USERS = ("migrate", "auth", "users", "sync", "purge")
 
@@ -119,7 +120,12 @@ class ManagedProcess:
                 preexec_fn=_die_with_parent,
                 start_new_session=True,
             )
-        wait_until(self.answers, self.process, self.name)
+        try:
+            wait_until(self.answers, self.process, self.name)
+        except RuntimeError as error:
+            # Its directory is gone when anybody reads this.
+            error.add_note(self.log.read_text(errors="replace")[-4000:])
+            raise
 
     def reload(self) -> None:
         """Replace the workers by new ones, and wait for the old ones to end what they are doing.
@@ -166,29 +172,30 @@ class MariaDB(ManagedProcess):
         self.passwords: Mapping[str, str] = made if passwords is None else passwords
 
     @property
+    def tmp(self) -> Path:
+        """A place of its own for temporary tables: a server that starts removes all that it finds in its."""
+        return self.directory / "tmp"
+
+    @property
     def is_installed(self) -> bool:
         """Whether there is a data directory."""
         return (self.directory / "data").exists()
 
     def install(self) -> None:
         """Make the data directory, at once or not at all."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.tmp.mkdir(parents=True, exist_ok=True)
         new = self.directory / "new"
         if NOBODY:
             shutil.chown(self.directory, NOBODY)
-        # Where several are made at once the installer's own server may not get what it asks for.
-        for is_last in (False, False, True):
-            shutil.rmtree(new, ignore_errors=True)
-            done = subprocess.run(
-                [*self.installer(), f"--datadir={new}"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                user=NOBODY,
-                cwd=self.directory,
-            )
-            if done.returncode == 0:
-                break
-            assert not is_last, done.stdout.decode(errors="replace")
+            shutil.chown(self.tmp, NOBODY)
+        done = subprocess.run(
+            [*self.installer(), f"--datadir={new}", f"--tmpdir={self.tmp}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            user=NOBODY,
+            cwd=self.directory,
+        )
+        assert done.returncode == 0, done.stdout.decode(errors="replace")
         new.rename(self.directory / "data")
 
     def installer(self) -> list[str]:
@@ -212,6 +219,7 @@ class MariaDB(ManagedProcess):
             "--max-allowed-packet=256M",
             "--innodb-flush-log-at-trx-commit=1",
             f"--datadir={self.directory / 'data'}",
+            f"--tmpdir={self.tmp}",
             f"--socket={self.socket}",
             f"--pid-file={self.directory / 'server.pid'}",
             f"--port={self.port}",
@@ -275,7 +283,7 @@ class MySQL(MariaDB):
 
     tls = {"check_hostname": False}  # noqa: RUF012
     administrator = "root"
-    unpacked = ROOT / ".local/mysql"
+    unpacked = (ROOT / ".local/mysql").resolve()
 
     def server(self) -> list[str]:
         """The program, and the options that only it knows."""
@@ -361,6 +369,31 @@ class Service(ManagedProcess):
         return {**self.settings, "PROMETHEUS_MULTIPROC_DIR": str(counts)}
 
 
+class Live(ManagedProcess):
+    """One instance of the server of live nudges."""
+
+    name = "live"
+
+    def __init__(
+        self, directory: Path, port: int, settings: Mapping[str, str], log: Path | None = None
+    ) -> None:
+        super().__init__(directory, port, log)
+        self.settings = settings
+
+    def prepare(self) -> None:
+        """Make a place for its log."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+
+    def command(self) -> list[str]:
+        """What runs the server."""
+        module = ["-m", "services.sync.live.server"]
+        return [sys.executable, *module, "--host=127.0.0.1", f"--port={self.port}"]
+
+    def environ(self) -> Mapping[str, str]:
+        """Its settings."""
+        return self.settings
+
+
 class Gateway(ManagedProcess):
     """nginx in front of the services."""
 
@@ -402,6 +435,8 @@ class Gateway(ManagedProcess):
             # nginx's workers give up root.
             shutil.chown(run, NOBODY)
         ports = {name: [str(port) for port in some] for name, some in self.services.items()}
+        # Nobody, unless a test has one.
+        ports = {"live": ["9"]} | ports
         gateway.render(self.directory, ports, self.settings)
 
     def command(self) -> list[str]:

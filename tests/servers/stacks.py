@@ -42,11 +42,13 @@ class Embedded:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *wrapper: str) -> None:
+        # Services of the test's own process may have one.
+        environ = {name: value for name, value in os.environ.items() if name != "MAIL_URL"}
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*wrapper, sys.executable, "-m", "deploy.local.cli", "run"],
                 cwd=self.directory,
-                env={**os.environ, "PORT": str(self.port)},
+                env=environ | {"PORT": str(self.port)},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -90,6 +92,9 @@ class Stack:
         self.more = [service("sync", node) for node in others]
         ports = {name: [one.port] for name, one in self.services.items()}
         ports["sync"] += [one.port for one in self.more]
+        own = settings | {"DATABASE_URL": database.url("sync", "app")}
+        self.live = processes.Live(directory, processes.free_port(), own)
+        ports["live"] = [self.live.port]
         self.gateway = processes.Gateway(
             directory / "gateway", processes.free_port(), ports, **NO_LIMITS
         )
@@ -97,11 +102,11 @@ class Stack:
 
     def start(self) -> None:
         site.write(self.gateway.site)
-        for part in (*self.services.values(), *self.more, self.gateway):
+        for part in (*self.services.values(), *self.more, self.live, self.gateway):
             part.start()
 
     def stop(self) -> None:
-        for part in (self.gateway, *self.more, *self.services.values()):
+        for part in (self.gateway, *self.more, self.live, *self.services.values()):
             part.stop()
 
 

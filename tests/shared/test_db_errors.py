@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,7 +18,7 @@ import services.sync
 from deploy.local import embedded
 from shared.database import errors
 from shared.database.base import db
-from shared.database.engines import AT_ONCE
+from shared.database.engines import AT_ONCE, SharingTls
 from shared.database.transaction import transaction
 from tests.api import Api, Device, assert_problem, changes, project
 from tests.conftest import ROOT, Backend, alembic
@@ -206,6 +207,31 @@ def test_a_transaction_past_its_deadline_writes_nothing(
     with app.app_context(), pytest.raises(errors.DeadlineExceeded):
         late()
     monkeypatch.undo()
+
+
+@pytest.mark.backends("native")
+def test_connections_read_the_certificates_of_the_system_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts: list[ssl.SSLContext] = []
+    make = ssl.create_default_context
+
+    def counting(*args: object, **kwargs: object) -> ssl.SSLContext:
+        contexts.append(make(*args, **kwargs))  # type: ignore[arg-type]
+        return contexts[-1]
+
+    app = services.sync.create_app()
+    monkeypatch.setattr(SharingTls, "undemanding", None)
+    monkeypatch.setattr(ssl, "create_default_context", counting)
+    with app.app_context(), db.engine.connect() as one, db.engines["look_ups"].connect() as other:
+        assert [c.scalar(text("SELECT 1")) for c in (one, other)] == [1, 1]
+    assert len(contexts) == 1
+
+
+def test_a_connection_with_settings_of_its_own_has_a_context_of_its_own() -> None:
+    makers = [SharingTls(defer_connect=True, **tls) for tls in ({}, {"ssl_verify_cert": True}, {})]
+    modes = [maker.ctx.verify_mode for maker in makers]  # type: ignore[attr-defined]
+    assert modes == [ssl.CERT_NONE, ssl.CERT_REQUIRED, ssl.CERT_NONE]
 
 
 def test_a_process_has_threads_that_no_request_can_take() -> None:

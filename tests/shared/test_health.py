@@ -5,10 +5,10 @@ import pytest
 import services.auth
 import services.sync
 import services.users
-from deploy.api.openapi import describe
+from services.openapi import describe
 from shared import __version__
 from tests.api import Api, Device, assert_problem
-from tests.conftest import Backend, on_servers
+from tests.conftest import Backend
 
 SERVICES = (services.auth, services.users, services.sync)
 NOWHERE = "mysql+pymysql://nobody:x@127.0.0.1:1/nothing"
@@ -55,17 +55,3 @@ def test_a_bug_is_500_and_says_nothing_of_itself(device: Device) -> None:
     refused = Api(app).get("/sync", token=device.token)
     assert_problem(refused, 500, "internal_error")
     assert "secret" not in refused.text
-
-
-@on_servers
-def test_a_poisoned_profile_in_redis_is_gone_with_the_next_change(
-    device: Device, backend: Backend
-) -> None:
-    assert backend.redis
-    device.api.get("/users/me", token=device.token)
-    with backend.redis.client() as client:
-        key = f"profile:{device.user_id}"
-        version, _, _ = client.get(key).partition(b" ")
-        client.set(key, version + b" {}", ex=60)
-    changed = device.api.patch("/users/me", {"name": "New"}, token=device.token).json
-    assert device.api.get("/users/me", token=device.token).json == changed

@@ -36,6 +36,22 @@ def test_every_event_has_its_request_and_its_user(device: Device, lines: object)
     assert event.keys() >= {"time", "level"}
 
 
+def test_the_line_of_an_error_says_its_code_and_the_first_fault(
+    device: Device, lines: Callable[[], list[str]]
+) -> None:
+    api = Api(services.sync.create_app())
+    api.post("/sync", {"projects": {"created": [{"name": "no id"}]}}, token=device.token)
+    event = json.loads(lines()[-1])
+    assert (event["status"], event["code"]) == (422, "invalid_request")
+    assert event["first_error"].startswith("projects.created.0: The id must be ")
+    api.get("/sync", token="nobody's")
+    event = json.loads(lines()[-1])
+    assert (event["status"], event["code"]) == (401, "unauthorized")
+    assert "first_error" not in event
+    api.get("/sync", token=device.token)
+    assert "code" not in json.loads(lines()[-1])
+
+
 def test_a_slow_statement_is_logged_with_its_request_and_without_its_values(
     device: Device, lines: object
 ) -> None:

@@ -8,7 +8,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import services.auth
 import services.sync
-import services.users
 from tests.api import Api, Device, changes, project
 from tests.clock import Clock
 from tests.conftest import Backend
@@ -112,12 +111,13 @@ def test_the_database_and_the_cache_are_watched(
     assert grown("db_statement_duration_seconds_count") > 0
     assert grown("db_connections_in_use") == 0
     if backend.redis:
-        for _ in range(2):
-            device.api.get("/users/me", token=device.token)
-        assert grown("cache_reads_total", outcome="hit") == 1
-    down = Api(services.users.create_app(REDIS_URL="redis://127.0.0.1:1/0"))
+        before = sum(grown("revocation_checks_total", outcome=one) for one in ("alive", "no_lease"))
+        device.api.get("/auth/sessions", token=device.token)
+        after = sum(grown("revocation_checks_total", outcome=one) for one in ("alive", "no_lease"))
+        assert after == before + 1
+    down = Api(services.sync.create_app(REDIS_URL="redis://127.0.0.1:1/0"))
     for _ in range(2):
-        down.get("/users/me", token=device.token)
+        down.get("/sync", token=device.token)
     assert grown("cache_failures_total") >= 1
     assert grown("cache_paused_total") >= 1
     assert grown("http_requests_in_progress") == 0

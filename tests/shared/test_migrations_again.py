@@ -7,14 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.engine import Engine
 
-from shared.database.base import Base
 from shared.database.engines import job_options
 from tests.conftest import ROOT, Backend, alembic, on_servers
+from tests.shared.test_migrations import assert_is_at_head
 
 KILLED = 9
 
@@ -47,14 +45,6 @@ def upgrade(url: str, kill_after: int) -> int:
         traceback.print_exc()
     finally:
         os._exit(1)
-
-
-def assert_is_at_head(url: str) -> None:
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
-    engine.dispose()
 
 
 def test_a_migration_that_is_killed_after_any_statement_is_run_again(backend: Backend) -> None:

@@ -94,6 +94,7 @@ def run(environ: dict[str, str], device: Device, *arguments: str) -> list[str]:
     return done.stdout.decode().splitlines()
 
 
+@pytest.mark.any_backend
 def test_without_settings_nothing_is_loaded(device: Device) -> None:
     assert run({}, device) == ["200", "[]"]
 
@@ -120,6 +121,7 @@ def test_a_trace_goes_from_the_gateway_through_request_and_statements(
     assert device.token.encode() not in everything
 
 
+@pytest.mark.any_backend
 def test_a_bug_is_reported_with_its_traceback_and_nothing_of_the_request(
     device: Device, collector: Collector
 ) -> None:

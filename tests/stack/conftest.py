@@ -1,34 +1,42 @@
 """The servers that black-box tests talk to."""
 
+import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests import watermelon
-from tests.conftest import Backend, lacking
+from tests.conftest import Backend, NewPlace, lacking
 from tests.servers.checkout import Checkout
 from tests.servers.processes import Gateway, free_port
 from tests.servers.stacks import Compose, Embedded, Server, Stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(backend: Backend, environ: dict[str, str]) -> Iterator[Server]:
     """`make run` on the embedded backend, what `make up` starts on compose, else the services behind
-    nginx."""
+    nginx.
+
+    Where tests of others come between those of this package, one process makes it several times.
+    """
     server: Server
+    place = backend.new_place() / "server"
     if backend.name == "compose":
-        server = Compose(backend.directory / "server")
+        server = Compose(place)
     elif backend.database:
-        server = Stack(backend.directory / "server", environ, backend.database, backend.others)
+        server = Stack(place, environ, backend.database, backend.others)
     else:
-        server = Embedded(backend.directory / "server", environ)
+        server = Embedded(place, environ)
     try:
         server.start()
         yield server
     finally:
         server.stop()
+        if backend.redis:
+            # Tests of services decide for themselves whether a lease runs.
+            with backend.redis.client() as client:
+                client.flushall()
 
 
 @pytest.fixture
@@ -44,15 +52,14 @@ GATEWAYS: list[Gateway] = []
 
 
 @pytest.fixture
-def start(stack: Stack, directory: Path) -> Iterator[Start]:
+def start(stack: Stack, new_place: NewPlace) -> Iterator[Start]:
     """Start a gateway of the test's own; returns its URL."""
     running = []
 
     def start(services: dict[str, list[int]] | None = None, **settings: str) -> str:
         own = {name: [service.port] for name, service in stack.services.items()}
-        place = Path(mkdtemp(dir=directory))
-        place.chmod(0o755)
-        gateway = Gateway(place, free_port(), own | (services or {}), **settings)
+        own["live"] = [stack.live.port]
+        gateway = Gateway(new_place(), free_port(), own | (services or {}), **settings)
         running.append(gateway)
         GATEWAYS.append(gateway)
         gateway.start()
@@ -64,9 +71,9 @@ def start(stack: Stack, directory: Path) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="session")
-def checkout(directory: Path) -> Iterator[Checkout]:
+def checkout(new_place: NewPlace) -> Iterator[Checkout]:
     """A running native stack."""
-    checkout = Checkout(directory / "checkout")
+    checkout = Checkout(new_place() / "checkout")
     checkout.run("up-native")
     yield checkout
     checkout.run("down-native")
@@ -87,3 +94,27 @@ def devices(server: Server, watermelon_installed: None) -> Iterator[watermelon.D
     said = devices.diagnostics()
     devices.close()
     assert said == []
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    if program is None:
+        lacking("chromium")
+    with sync_playwright() as playwright:
+        # Root, as whom CI runs, has no sandbox.
+        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page in which nothing may go wrong unseen."""
+    page = browser.new_page(viewport={"width": 1100, "height": 900})
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    yield page
+    page.close()
+    assert wrong == []

@@ -3,6 +3,7 @@
 import gzip
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from deploy import backup
 from deploy.local import embedded
 from tests.api import Api, Device, assert_problem, project, wire
-from tests.conftest import Backend, alembic
+from tests.conftest import ROOT, Backend, alembic
+from tests.servers.commands import run_module
 from tests.servers.processes import MariaDB, program
 
 #: Backups are of a single server's database.
@@ -42,7 +44,10 @@ class Directly:
 
     def migrate(self, database: str) -> None:
         self.step()
-        alembic(self.database.url("migrate", database), "upgrade", "head")
+        for command in (("alembic", "upgrade", "head"), ("deploy.grants",)):
+            url = self.database.url("migrate", database)
+            if run_module(ROOT, *command, DATABASE_URL=url).returncode:
+                sys.exit(1)
 
     def pause(self) -> None:
         self.step()

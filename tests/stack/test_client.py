@@ -3,13 +3,15 @@
 import json
 import os
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.api import PASSWORD, new_email
 from tests.conftest import CI
-from tests.servers.stacks import Server, fetch
+from tests.mails import CODE
+from tests.servers.stacks import Embedded, Server, fetch
 from tests.stack.test_watermelon import synced, task
 from tests.watermelon import Devices, WatermelonDevice
 
@@ -22,6 +24,19 @@ class Account:
         self.credentials = {"email": new_email(), "password": PASSWORD}
         status, _, self.first = fetch(f"{server.url}/auth/register", self.credentials)
         assert status == 201
+
+    @property
+    def email(self) -> str:
+        return self.credentials["email"]
+
+    def verify(self) -> None:
+        """Verify the e-mail with the code of the mail, where the server sends any."""
+        if fetch(f"{self.server.url}/auth/methods")[2]["mail"]:
+            mails = fetch(f"{self.server.url.removesuffix('/v1')}/mail/messages.json")[2]
+            texts = [mail["text"] for mail in mails if mail["to"] == self.email]
+            [code] = [code for text in texts for code in CODE.findall(text)]
+            body = {"email": self.email, "code": code}
+            assert fetch(f"{self.server.url}/auth/email/verify", body)[0] == 204
 
     def device(self, name: str, page_size: int = 2000) -> WatermelonDevice:
         status, _, tokens = fetch(f"{self.server.url}/auth/login", self.credentials)
@@ -156,6 +171,207 @@ def test_a_push_in_parts_keeps_children_with_their_parents(account: Account) -> 
     phone.sync()
     assert synced(tablet.dump()) == synced(phone.dump())
     assert len(tablet.dump()["tasks"]) == 40
+
+
+def share(owner: WatermelonDevice, bob: Account, device: WatermelonDevice, role: str) -> str:
+    """Let a device's user into a new space of another's; return its id."""
+    space: str = owner.call("spaces", "create", "Our garden")["id"]
+    owner.call("spaces", "invite", space, bob.email, role)
+    bob.verify()
+    [invitation] = device.call("spaces", "myInvitations")
+    assert invitation["spaceName"] == "Our garden"
+    assert device.call("spaces", "accept", invitation["id"])["id"] == space
+    return space
+
+
+@pytest.fixture
+def bob(server: Server, devices: Devices) -> Account:
+    return Account(server, devices)
+
+
+def test_two_users_share_a_project_until_one_leaves(account: Account, bob: Account) -> None:
+    phone, tablet = account.device("ann's phone"), bob.device("bob's tablet")
+    phone.write(("create", "projects", "p", {"name": "Garden"}))
+    phone.write(("create", "projects", "q", {"name": "Ann's own"}))
+    phone.write(("create", "tasks", "t", task(1, "p")))
+    phone.sync()
+    tablet.sync()
+    space = share(phone, bob, tablet, "writer")
+    phone.write(("update", "projects", "p", {"space_id": space}))
+    phone.sync()
+    tablet.sync()
+    assert tablet.dump()["projects"].keys() == {"p"}
+    assert tablet.dump()["tasks"].keys() == {"t"}
+    tablet.write(("update", "tasks", "t", {"title": "Water the melons"}))
+    tablet.sync()
+    phone.sync()
+    assert phone.dump()["tasks"]["t"]["title"] == "Water the melons"
+    members = phone.call("spaces", "members", space)
+    assert [member["role"] for member in members] == ["owner", "writer"]
+    tablet.call("spaces", "leave", space)
+    tablet.sync()
+    assert tablet.dump()["projects"] == {}
+    assert tablet.dump()["tasks"] == {}
+    assert tablet.call("spaces", "list") == []
+    assert phone.dump()["projects"].keys() == {"p", "q"}
+
+
+def test_a_space_is_renamed_its_roles_change_and_it_is_deleted(
+    account: Account, bob: Account
+) -> None:
+    phone, tablet = account.device("ann's phone"), bob.device("bob's tablet")
+    space = share(phone, bob, tablet, "reader")
+    assert phone.call("spaces", "rename", space, "Home")["name"] == "Home"
+    assert [one["role"] for one in tablet.call("spaces", "list")] == ["reader"]
+    bobs = bob.first["user"]["id"]
+    assert phone.call("spaces", "setRole", space, bobs, "writer")["role"] == "writer"
+    phone.call("spaces", "remove", space, bobs)
+    for _ in range(2):
+        phone.call("spaces", "invite", space, bob.email, "reader")
+    [invitation] = phone.call("spaces", "invitations", space)
+    phone.call("spaces", "withdraw", space, invitation["id"])
+    assert tablet.call("spaces", "myInvitations") == []
+    declined = phone.call("spaces", "invite", space, bob.email, "reader")
+    tablet.call("spaces", "decline", declined["id"])
+    assert phone.call("spaces", "invitations", space) == []
+    phone.call("spaces", "delete", space)
+    assert phone.call("spaces", "list") == []
+
+
+def test_what_a_reader_edits_is_put_back_and_told(account: Account, bob: Account) -> None:
+    phone, tablet = account.device("ann's phone"), bob.device("bob's tablet")
+    space = share(phone, bob, tablet, "reader")
+    phone.write(("create", "projects", "p", {"name": "Garden", "space_id": space}))
+    phone.sync()
+    tablet.sync()
+    tablet.write(("update", "projects", "p", {"name": "Mine now"}))
+    tablet.write(("create", "projects", "own", {"name": "Bob's"}))
+    tablet.write(("create", "projects", "new", {"name": "No", "space_id": space}))
+    tablet.sync()
+    told = {(one["id"], one["reason"]) for one in tablet.call("takeRefused")}
+    assert told == {("p", "read_only"), ("new", "read_only")}
+    tablet.sync()
+    names = {id_: row["name"] for id_, row in tablet.dump()["projects"].items()}
+    assert names == {"p": "Garden", "own": "Bob's"}
+    assert tablet.call("unsynced") is False
+    phone.sync()
+    assert phone.dump()["projects"]["p"]["name"] == "Garden"
+
+
+def test_spaces_of_another_account_than_the_databases_are_refused(
+    account: Account, bob: Account, devices: Devices
+) -> None:
+    phone = account.device("phone")
+    phone.sync()
+    phone.call("setTokens", bob.first)
+    devices.traffic()
+    with pytest.raises(RuntimeError, match="belongs to another account"):
+        phone.call("spaces", "create", "Bob's")
+    assert devices.traffic() == []
+
+
+def test_a_nudge_brings_what_another_user_pushes(
+    account: Account, bob: Account, devices: Devices
+) -> None:
+    phone, tablet = account.device("ann's phone"), bob.device("bob's tablet")
+    space = share(phone, bob, tablet, "writer")
+    tablet.sync()
+    tablet.call("live")
+    devices.expect_sockets(1)
+    # Another one of the same device takes its place.
+    tablet.call("live")
+    devices.expect_sockets(1)
+    for name in ("garden", "yard"):
+        phone.write(("create", "projects", name, {"name": name, "space_id": space}))
+        phone.sync()
+        tablet.call("comes", "projects", name, "name", name)
+    tablet.call("unlive")
+    devices.expect_sockets(0)
+
+
+def test_in_the_background_there_is_no_socket_and_nothing_is_missed(
+    account: Account, devices: Devices
+) -> None:
+    phone, tablet = account.device("phone"), account.device("tablet")
+    tablet.sync()
+    tablet.call("live")
+    devices.expect_sockets(1)
+    tablet.call("go", "background")
+    devices.expect_sockets(0)
+    phone.write(("create", "projects", "p", {"name": "Garden"}))
+    phone.sync()
+    tablet.call("go", "active")
+    tablet.call("comes", "projects", "p", "name", "Garden")
+    tablet.call("unlive")
+
+
+def test_a_nudge_whose_sync_fails_comes_again(account: Account, devices: Devices) -> None:
+    phone, tablet = account.device("phone"), account.device("tablet")
+    tablet.sync()
+    tablet.call("live")
+    devices.expect_sockets(1)
+    tablet.call("go", "background")
+    devices.expect_sockets(0)
+    phone.write(("create", "projects", "p", {"name": "Garden"}))
+    phone.sync()
+    devices.traffic()
+    # All tries of the first pull.
+    devices.weather(["drop"] * 3)
+    tablet.call("go", "active")
+    tablet.call("comes", "projects", "p", "name", "Garden")
+    assert len([path for path, _, _ in devices.traffic() if path == "/v1/sync/pull"]) == 1
+    tablet.call("unlive")
+
+
+def test_a_socket_whose_token_is_turned_down_comes_back_with_the_next(
+    account: Account, devices: Devices
+) -> None:
+    phone, tablet = account.device("phone"), account.device("tablet")
+    tablet.sync()
+    tokens = tablet.call("state")["tokens"]
+    tablet.call("setTokens", tokens | {"accessToken": "not.valid.anymore"})
+    tablet.call("live")
+    phone.write(("create", "projects", "p", {"name": "Garden"}))
+    phone.sync()
+    tablet.call("comes", "projects", "p", "name", "Garden")
+    paths = [path for path, _, _ in devices.traffic()]
+    assert paths.count("/v1/auth/refresh") == 1
+    tablet.call("unlive")
+
+
+def test_who_is_signed_out_has_no_socket(account: Account, devices: Devices) -> None:
+    phone, tablet = account.device("phone"), account.device("tablet")
+    for device in (phone, tablet):
+        device.sync()
+        device.call("live")
+    devices.expect_sockets(2)
+    phone.call("logout")
+    devices.expect_sockets(1)
+    token = tablet.call("state")["tokens"]["accessToken"]
+    fetch(f"{account.server.url}/auth/logout-all", token=token, method="POST")
+    devices.expect_sockets(0)
+    tablet.call("signsOut")
+    assert tablet.call("state") == {"tokens": None, "signedOut": 1}
+
+
+@pytest.mark.backends("embedded")
+def test_a_socket_comes_back_after_the_server(watermelon_installed: None, tmp_path: Path) -> None:
+    server = Embedded(tmp_path / "checkout", {})
+    server.start()
+    devices = Devices(server.url)
+    ann = Account(server, devices)
+    phone, tablet = ann.device("phone"), ann.device("tablet")
+    tablet.sync()
+    tablet.call("live")
+    devices.expect_sockets(1)
+    server.stop()
+    devices.expect_sockets(0)
+    server.start()
+    phone.write(("create", "projects", "p", {"name": "Garden"}))
+    phone.sync()
+    tablet.call("comes", "projects", "p", "name", "Garden")
+    devices.close()
+    server.stop()
 
 
 #: New ones in each run, the same in all its workers.

@@ -20,8 +20,11 @@ pytestmark = pytest.mark.usefixtures("watermelon_installed")
 APP = """
 import { Database } from '@nozbe/watermelondb'
 import {
-  AccountChanged, BackendError, createBackend, type PushResult, type Tokens, type User, type components,
+  AccountChanged, autoSync, BackendError, createBackend, live, spaces,
+  type PushResult, type Tokens, type User, type components,
 } from 'watermelondb-backend-client'
+import { BackendProvider, useSession, useSync } from 'watermelondb-backend-client/react'
+import { createElement, type ReactElement } from 'react'
 
 declare const database: Database
 let tokens: Tokens | null = null
@@ -47,9 +50,60 @@ export async function main(): Promise<User> {
   return user
 }
 
+// As React Native declares them.
+declare const AppState: {
+  addEventListener(
+    type: 'change' | 'memoryWarning' | 'blur' | 'focus',
+    listener: (state: 'active' | 'background' | 'inactive' | 'unknown' | 'extension') => void,
+  ): { remove: () => void }
+}
+const auto = autoSync(backend, { appState: AppState, migrationsEnabledAtVersion: 1 })
+const stop: () => void = live(backend, auto.sync, { appState: AppState })
+export async function share(): Promise<void> {
+  const { create, invite, myInvitations, accept } = spaces(backend)
+  const space = await create('Our garden')
+  await invite(space.id, 'bea@example.com', 'writer')
+  for (const invitation of await myInvitations()) await accept(invitation.id)
+  stop()
+}
+backend.subscribe((event) => {
+  if (event.type === 'refused') console.log(event.table, event.id, event.reason)
+})
+
+function Status(): string {
+  const { status, lastSyncedAt, pending, error } = useSync()
+  const { userId } = useSession()
+  return [status, lastSyncedAt?.toISOString(), pending, String(error), userId].join()
+}
+
+export function App(): ReactElement {
+  return createElement(BackendProvider, { autoSync: auto }, createElement(Status))
+}
+
 // What the core says of the API is what the API says of itself.
 declare const described: components['schemas']['User']
 export const user: User = described
+"""
+
+#: A test of an app, in CommonJS as Jest wants it.
+JEST = """
+const { Database, appSchema, tableSchema } = require('@nozbe/watermelondb')
+const LokiJSAdapter = require('@nozbe/watermelondb/adapters/lokijs').default
+const { AccountChanged, createBackend } = require('watermelondb-backend-client')
+const { useSync } = require('watermelondb-backend-client/react')
+
+test('an app can be tested', async () => {
+  const schema = appSchema({ version: 1, tables: [tableSchema({ name: 'notes', columns: [] })] })
+  const adapter = new LokiJSAdapter({ schema, useWebWorker: false, useIncrementalIndexedDB: true })
+  const database = new Database({ adapter, modelClasses: [] })
+  const backend = createBackend({
+    url: 'http://localhost/v1', database, storage: { load: async () => null, save: async () => {} },
+  })
+  await expect(backend.sync()).rejects.toMatchObject({ code: 'unauthorized' })
+  expect(await backend.session()).toBe(null)
+  expect(new AccountChanged(true).code).toBe('account_changed')
+  expect(typeof useSync).toBe('function')
+})
 """
 
 
@@ -79,10 +133,14 @@ def node(app: Path, *command: object) -> str:
 def test_the_archive_has_what_an_app_needs_and_no_more(app: Path) -> None:
     installed = app / "node_modules" / NAME
     places = {p.relative_to(installed).parts[0] for p in installed.rglob("*") if p.is_file()}
-    assert places == {"LICENSE", "README.md", "dist", "package.json", "src"}
+    assert places == {"LICENSE", "README.md", "dist", "package.json", "react", "src"}
     names = {p.name for p in (installed / "src").iterdir()}
-    assert names == {"api.ts", "backend.ts", "index.ts"}
-    assert "dependencies" not in json.loads((installed / "package.json").read_text())
+    assert names == {
+        *("api.ts", "auto.ts", "backend.ts", "index.ts", "live.ts", "react.ts", "spaces.ts")
+    }
+    described = json.loads((installed / "package.json").read_text())
+    assert "dependencies" not in described
+    assert described["peerDependenciesMeta"] == {"react": {"optional": True}}
 
 
 def test_node_imports_and_requires_it(app: Path) -> None:
@@ -97,13 +155,33 @@ def test_node_imports_and_requires_it(app: Path) -> None:
         assert node(app, module) == "function account_changed\n"
 
 
+def test_the_core_needs_no_react(app: Path) -> None:
+    for package in ("react", "react-test-renderer"):
+        (app / "node_modules" / package).unlink()
+    (app / "core.mjs").write_text(f"import '{NAME}'")
+    node(app, "core.mjs")
+
+
+def test_jest_requires_it(app: Path) -> None:
+    (app / "package.json").write_text('{"jest": {"testEnvironment": "node"}}')
+    (app / "app.test.js").write_text(JEST)
+    # An open LokiJS lets no process end by itself.
+    options = ["--ci", "--forceExit", "--cacheDirectory", app / "cache"]
+    node(app, "node_modules/jest/bin/jest.js", *options)
+
+
 def test_a_bundler_that_knows_no_exports_takes_it(app: Path) -> None:
     """As Metro did before it read `exports`: by `main`, and as CommonJS."""
-    (app / "main.js").write_text(f"const {{ createBackend }} = require('./node_modules/{NAME}')\n")
+    (app / "main.js").write_text(
+        f"const {{ createBackend }} = require('./node_modules/{NAME}')\n"
+        f"const {{ useSync }} = require('./node_modules/{NAME}/react')\n"
+    )
     esbuild = HERE / "node_modules/.bin/esbuild"
     command = [esbuild, "main.js", "--bundle", "--main-fields=main", "--outfile=bundle.js"]
     subprocess.run(command, cwd=app, check=True, capture_output=True)
-    assert "createBackend" in (app / "bundle.js").read_text()
+    bundle = (app / "bundle.js").read_text()
+    assert "function createBackend" in bundle
+    assert "function useSync" in bundle
 
 
 @pytest.mark.parametrize("typescript", ["typescript", "typescript-newest"])
@@ -124,11 +202,17 @@ def test_the_types_of_the_api_are_those_of_the_openapi_document(tmp_path: Path) 
     assert made.read_text() == (ROOT / "client/src/api.ts").read_text(), "run make client"
 
 
-def test_it_neither_loses_nor_leaks() -> None:
-    """The promises of client/README.md, one by one in tests/watermelon/client.test.mjs."""
+@pytest.mark.parametrize("module", ["client", "auto", "react"])
+def test_the_promises_of_its_readme_hold(module: str) -> None:
+    """One by one in tests/watermelon: neither loses nor leaks, syncs by itself, tells React."""
+    dist = PACKAGE / "dist/esm"
     done = subprocess.run(
-        ["node", "--test", "--test-reporter=spec", HERE / "client.test.mjs"],
-        env={**os.environ, "CLIENT": str(PACKAGE / "dist/esm/index.js")},
+        ["node", "--test", "--test-reporter=spec", HERE / f"{module}.test.mjs"],
+        env={
+            **os.environ,
+            "CLIENT": str(dist / "index.js"),
+            "CLIENT_REACT": str(dist / "react.js"),
+        },
         capture_output=True,
         text=True,
         timeout=120,

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("watermelon_installed")
 
 
 def write_schema(path: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "deploy.api.client_schema", *arguments]
+    command = [sys.executable, "-m", "schema.client_schema", *arguments]
     path.write_bytes(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
 
 

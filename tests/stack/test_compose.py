@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from deploy.api.openapi import describe
+from services.openapi import describe
 from tests.api import Device, project, wire
 from tests.servers.stacks import Compose, Server, fetch
 from tests.stack.http_api import HttpApi

@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from deploy.api.openapi import describe
+from services.openapi import describe
 from tests.api import Device, new_email
 from tests.servers.stacks import Embedded, Server, Stack
 from tests.stack.http_api import HttpApi

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +13,12 @@ from deploy.local import embedded
 from shared import redis
 from shared.database import engines
 from tests.api import Api, Device, assert_problem, changes, project
-from tests.conftest import Backend, alembic
+from tests.conftest import Backend, NewPlace, alembic
 from tests.servers.processes import MariaDB, RedisServer, free_port
 from tests.servers.proxy import Proxy
 from tests.stack.load import eventually
+
+SET = "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])"
 
 pytestmark = pytest.mark.backends("native")
 
@@ -54,12 +55,13 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def servers(backend: Backend, directory: Path, application: object) -> Iterator[list[MariaDB]]:
-    old = MariaDB(directory / "old", free_port())
+def servers(backend: Backend, new_place: NewPlace, application: object) -> Iterator[list[MariaDB]]:
+    place = new_place()
+    old = MariaDB(place / "old", free_port())
     old.install()
-    new = MariaDB(directory / "new", free_port(), passwords=old.passwords)
+    new = MariaDB(place / "new", free_port(), passwords=old.passwords)
     try:
-        own = Backend("native", directory, old)
+        own = Backend("native", place, old)
         old.start()
         migrate, _ = own.new_database("app")
         alembic(migrate, "upgrade", "head")
@@ -148,9 +150,9 @@ def test_idle_connections_of_the_pool_are_asked_for_a_short_time_only(
 
 
 @pytest.fixture
-def caches(backend: Backend, directory: Path) -> Iterator[list[RedisServer]]:
-    old = RedisServer(directory / "redis-old", free_port())
-    new = RedisServer(directory / "redis-new", free_port(), password=old.password)
+def caches(backend: Backend, new_place: NewPlace) -> Iterator[list[RedisServer]]:
+    old = RedisServer(new_place(), free_port())
+    new = RedisServer(new_place(), free_port(), password=old.password)
     old.start()
     new.start()
     yield [old, new]
@@ -167,16 +169,14 @@ def test_after_a_failover_of_redis_it_caches_again(
             REDIS_URL=f"redis://:{old.password}@127.0.0.1:{proxy.port}/0"
         )
         with app.app_context():
-            redis.put("before", b"x", 60)
-            assert redis.get("before") == b"x"
+            assert redis.run_script(SET, ["before"], ["x"]) == b"x"
             with old.client() as client:
                 client.config_set("masterauth", new.password)
                 client.replicaof("127.0.0.1", new.port)
             proxy.target = new.port
 
             def caches_again() -> bool:
-                redis.put("after", b"y", 60)
-                return redis.get("after") == b"y"
+                return bool(redis.run_script(SET, ["after"], ["y"]) == b"y")
 
             eventually(caches_again)
     with new.client() as client:

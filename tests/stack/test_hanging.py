@@ -8,14 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import make_url
 
 from tests.api import Api, Device, changes, new_id, project
-from tests.conftest import Backend
+from tests.conftest import Backend, NewPlace
 from tests.servers.processes import Gateway, MariaDB, Service, free_port
 from tests.servers.proxy import Proxy
 from tests.stack.http_api import HttpApi
@@ -60,10 +59,9 @@ class Sync:
 
 @pytest.fixture(scope="module")
 def started(
-    backend: Backend, environ: dict[str, str], directory: Path
+    backend: Backend, environ: dict[str, str], new_place: NewPlace
 ) -> Iterator[tuple[Service, Gateway, Proxy]]:
-    place = directory / "hanging"
-    place.mkdir()
+    place = new_place()
     assert backend.database
     with Proxy(backend.database.port) as proxy:
         url = make_url(environ["DATABASE_URL"]).set(port=proxy.port).render_as_string(False)

@@ -11,6 +11,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ import yaml
 import shared.observability.metrics  # noqa: F401 (declares the metrics)
 from bench.faults import hang
 from tests.api import Device, changes, project, wire
-from tests.conftest import ROOT, lacking
+from tests.conftest import ROOT, NewPlace, lacking
 from tests.servers import processes
 from tests.servers.checkout import Checkout
+from tests.servers.issuer import Issuer, providers_file
 from tests.stack.load import eventually
 
 MONITORING = ROOT / "deploy/monitoring"
@@ -80,10 +82,10 @@ class Prometheus(processes.ManagedProcess):
 
 
 @pytest.fixture(scope="module")
-def prometheus(checkout: Checkout, directory: Path) -> Iterator[Prometheus]:
+def prometheus(checkout: Checkout, new_place: NewPlace) -> Iterator[Prometheus]:
     if not shutil.which("prometheus", path=processes.PATH):
         lacking("prometheus")
-    prometheus = Prometheus(directory / "prometheus", checkout.local / "native")
+    prometheus = Prometheus(new_place(), checkout.local / "native")
     prometheus.start()
     eventually(lambda: prometheus.values("min(up)") == [1])
     yield prometheus
@@ -113,11 +115,12 @@ def everything(checkout: Checkout) -> None:
 
 
 def keep(doing: Callable[[], Any], until: Callable[[], Any], seconds: float = 60) -> None:
-    """Do something again and again until something is true."""
+    """Do something ten times a second, or as often as it can be done, until something is true."""
     deadline = time.monotonic() + seconds
     while not until():
         assert time.monotonic() < deadline, "it never came true"
         doing()
+        time.sleep(0.1)
 
 
 def promtool(*command: str | Path) -> None:
@@ -133,7 +136,7 @@ def test_the_files_are_valid(tmp_path: Path) -> None:
     # Debian's Prometheus is built without the discovery of pods, and knows the rest.
     text = (MONITORING / "kubernetes.yml").read_text()
     rest, number = re.subn(r" kubernetes_sd_configs: .*", " static_configs: []", text)
-    assert number == 5
+    assert number == 6
     (tmp_path / "kubernetes.yml").write_text(rest)
     promtool("check", "config", "--syntax-only", tmp_path / "kubernetes.yml")
 
@@ -152,7 +155,7 @@ def test_each_way_to_run_scrapes_the_same_jobs_and_labels() -> None:
         if "target_label" in rule
     }
     assert [job["job_name"].split("-")[0] for job in kubernetes] == [
-        "services", "gateway", "routes", "routes", "routes"
+        "services", "gateway", *["routes"] * 4
     ]  # fmt: skip
     assert relabeled["job"] == "routes"
     assert "service" in relabeled
@@ -394,6 +397,43 @@ def provoke_refresh_tokens_reused(
     keep(reuse, lambda: "RefreshTokensReused" in prometheus.firing())
 
 
+@contextmanager
+def auth_with(checkout: Checkout, name: str, value: str) -> Iterator[None]:
+    """The auth service with another setting."""
+    settings = checkout.directory / "deploy/development.env"
+    before = settings.read_text()
+    settings.write_text(f"{before}\n{name}='{value}'\n")
+    try:
+        checkout.run("restart", "auth")
+        yield
+    finally:
+        settings.write_text(before)
+        checkout.run("restart", "auth")
+
+
+def provoke_mail_not_sent(checkout: Checkout, prometheus: Prometheus, device: Device) -> None:
+    def forget() -> None:
+        body = {"email": device.api.register().email}
+        assert device.api.post("/auth/password/forgot", body).status_code == 202
+
+    nowhere = f"smtp://127.0.0.1:{processes.free_port()}?from=app@example.com"
+    with auth_with(checkout, "MAIL_URL", nowhere):
+        keep(forget, lambda: "MailNotSent" in prometheus.firing())
+
+
+def provoke_provider_down(checkout: Checkout, prometheus: Prometheus, device: Device) -> None:
+    with Issuer() as issuer:
+        body = {"provider": "gone", "idToken": issuer.token()}
+    file = checkout.directory / "providers.toml"
+    file.write_text(providers_file(gone=issuer))
+
+    def sign_in() -> None:
+        assert device.api.post("/auth/oidc", body).status_code == 503
+
+    with auth_with(checkout, "OIDC_PROVIDERS_FILE", str(file)):
+        keep(sign_in, lambda: "ProviderDown" in prometheus.firing())
+
+
 def provoke_apps_newer(_checkout: Checkout, prometheus: Prometheus, device: Device) -> None:
     keep(
         lambda: device.push(projects={"created": [project(mood="new")]}),
@@ -421,6 +461,8 @@ PROVOKE = {
     "TransactionsCollide": provoke_transactions_collide,
     "PasswordGuessing": provoke_password_guessing,
     "RefreshTokensReused": provoke_refresh_tokens_reused,
+    "MailNotSent": provoke_mail_not_sent,
+    "ProviderDown": provoke_provider_down,
     "AppsNewerThanServer": provoke_apps_newer,
     "ValuesRepaired": provoke_values_repaired,
 }

@@ -1,22 +1,28 @@
 """`make up-native`: the whole stack on this machine, watched, scaled, restarted, backed up."""
 
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 import xmlrpc.client
 from pathlib import Path
 
 import pymysql
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 from deploy.local.cli import MAX_INSTANCES, connections
-from deploy.local.machine import SERVICES
+from deploy.local.machine import PARTS
 from tests.api import Device, assert_problem, project, task, wire
+from tests.conftest import NewPlace
 from tests.servers import processes
 from tests.servers.checkout import Checkout, readable_by_others
+from tests.servers.stacks import fetch
 from tests.stack.load import eventually, load
 from tests.stack.test_make_run import ODD
 
@@ -34,14 +40,25 @@ def test_up_again_changes_nothing(checkout: Checkout, device: Device) -> None:
     assert checkout.pids() == before
 
 
-def test_a_port_in_use_is_a_one_line_error(checkout: Checkout, directory: Path) -> None:
-    other = Checkout(directory / "other")
+def test_a_port_in_use_is_a_one_line_error(checkout: Checkout, new_place: NewPlace) -> None:
+    other = Checkout(new_place() / "other")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", other.port))
         taken.listen()
         said = other.run("up-native", check=False)
     assert said.startswith(f"Error: Cannot serve on 127.0.0.1:{other.port}: ")
     assert said.count("\n") == 1
+
+
+def test_mails_are_shown_and_users_helped(checkout: Checkout, device: Device) -> None:
+    mails = fetch(f"http://127.0.0.1:{checkout.port}/mail/messages.json")[2]
+    assert device.email in [mail["to"] for mail in mails]
+    assert "verify is done" in checkout.run("flask", "users", "help-user", "verify", device.email)
+    assert device.api.get("/users/me", token=device.token).json["emailVerified"] is True
+    said = checkout.run(
+        *("flask", "users", "help-user", "unlock", "nobody@example.org"), check=False
+    )
+    assert "There is no account with this e-mail." in said
 
 
 def test_what_is_secret_is_for_its_owner_only(checkout: Checkout) -> None:
@@ -178,9 +195,24 @@ def test_new_processes_that_cannot_start_are_told_of_and_the_old_go_on(
     finally:
         path.write_text(right) if right is not None else path.unlink()
     assert reason in said
-    assert "sync was not restarted; its old processes go on." in said
+    assert "sync was not restarted; its old processes keep serving." in said
     assert checkout.pids() == before
     assert set(statuses) == {200}
+
+
+def test_more_instances_than_the_gateway_can_be_told_of_leave_all_as_it_was(
+    checkout: Checkout, device: Device
+) -> None:
+    settings = checkout.local / "gateway.env"
+    before, pids = settings.read_text() if settings.exists() else None, checkout.pids()
+    settings.write_text("ADDRESS_RATE=quick\n")
+    try:
+        said = checkout.run("scale", "sync", "3", check=False)
+    finally:
+        settings.write_text(before) if before is not None else settings.unlink()
+    assert 'invalid rate "rate=quick' in said
+    assert checkout.pids() == pids
+    assert device.pull_raw().status_code == 200
 
 
 def test_a_restart_replaces_every_process_of_the_service(checkout: Checkout) -> None:
@@ -192,6 +224,22 @@ def test_a_restart_replaces_every_process_of_the_service(checkout: Checkout) -> 
     assert all(name.startswith("users-") for name in changed)
 
 
+def test_a_restart_applies_what_has_changed_in_the_settings_of_the_gateway(
+    checkout: Checkout,
+) -> None:
+    settings = checkout.directory / ".local/gateway.env"
+    before = settings.read_text() if settings.exists() else None
+    url = f"{checkout.native.ports['URL']}/v1/auth/jwks.json"
+    settings.write_text(f"{before or ''}\nCORS_ALLOWED_ORIGINS=https://app.example\n")
+    try:
+        assert "Access-Control-Allow-Origin" not in fetch(url, Origin="https://app.example")[1]
+        checkout.run("restart", "users")
+        headers = fetch(url, Origin="https://app.example")[1]
+        assert headers["Access-Control-Allow-Origin"] == "https://app.example"
+    finally:
+        settings.write_text(before) if before is not None else settings.unlink()
+
+
 def test_a_service_without_workers_serves_again(checkout: Checkout, device: Device) -> None:
     for pid in processes.children(checkout.pid("sync")):
         os.kill(pid, signal.SIGKILL)
@@ -199,7 +247,7 @@ def test_a_service_without_workers_serves_again(checkout: Checkout, device: Devi
 
 
 def test_the_database_carries_as_many_instances_as_may_be_run(checkout: Checkout) -> None:
-    most = dict.fromkeys(SERVICES, MAX_INSTANCES)
+    most = dict.fromkeys(PARTS, MAX_INSTANCES)
     with checkout.root() as root, root.cursor() as cursor:
         cursor.execute("SELECT @@max_connections")
         (allowed,) = cursor.fetchone() or (0,)
@@ -354,11 +402,11 @@ def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}/root").exists()
 
 
-def test_any_path_umask_and_proxy_will_do(directory: Path) -> None:
+def test_any_path_umask_and_proxy_will_do(new_place: NewPlace) -> None:
     before = os.umask(0o077)
     try:
         # Closed to others as a whole, since it is copied under this umask.
-        odd = Checkout(directory / ODD)
+        odd = Checkout(new_place() / ODD)
     finally:
         os.umask(before)
     proxy = {"http_proxy": "http://127.0.0.1:9", "TMPDIR": str(odd.directory / "tmp")}
@@ -379,3 +427,36 @@ def test_any_path_umask_and_proxy_will_do(directory: Path) -> None:
     finally:
         odd.run("down-native", **proxy)
     assert not any((odd.directory / "tmp").iterdir())
+
+
+def open_socket(checkout: Checkout, device: Device) -> ClientConnection:
+    socket = connect(f"ws://127.0.0.1:{checkout.port}/v1/sync/live", proxy=None, legacy=True)
+    socket.send(json.dumps({"accessToken": device.token}))
+    json.loads(socket.recv(timeout=10))
+    return socket
+
+
+def test_sockets_hold_up_no_restart_and_are_served_by_every_instance(
+    checkout: Checkout, device: Device
+) -> None:
+    checkout.run("scale", "live", "2")
+    socket = open_socket(checkout, device)
+    # Old workers of nginx wait for their sockets: these are sent away.
+    began = time.monotonic()
+    checkout.run("restart", "sync")
+    assert time.monotonic() - began < 60
+    with pytest.raises(ConnectionClosed) as closed:
+        socket.recv(timeout=5)
+    assert closed.value.rcvd
+    assert closed.value.rcvd.code == 1001
+    sockets = [open_socket(checkout, device) for _ in range(4)]
+    tick = device.another().push(projects={"created": [project()]})["timestamp"]
+    assert {json.loads(one.recv(timeout=5))["timestamp"] for one in sockets} == {tick}
+    checkout.run("restart", "live")
+    for one in sockets:
+        with pytest.raises(ConnectionClosed) as closed:
+            one.recv(timeout=5)
+        assert closed.value.rcvd
+        assert closed.value.rcvd.code == 1001
+    open_socket(checkout, device).close()
+    checkout.run("scale", "live", "1")

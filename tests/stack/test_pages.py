@@ -1,50 +1,29 @@
-"""The playground and the page of the API, in a real Chromium."""
+"""The page of the API and those of an account, in a real Chromium."""
 
-import shutil
-import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from mimetypes import guess_type
-from pathlib import Path
-from typing import Any
+import json
+import re
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from deploy.adopt import schema
-from deploy.api import site
-from deploy.api.client_schema import render
-from deploy.api.client_versions import declared_tables, follow
-from tests.conftest import ROOT, lacking, on_servers
+from tests.api import PASSWORD, assert_problem, new_email
+from tests.conftest import ROOT
 from tests.servers.stacks import Server
-from tests.stack.conftest import Start
+from tests.stack.http_api import HttpApi
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    if program is None:
-        lacking("chromium")
-    with sync_playwright() as playwright:
-        # Root, as whom CI runs, has no sandbox.
-        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page in which nothing may go wrong unseen."""
-    page = browser.new_page(viewport={"width": 1100, "height": 900})
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-    yield page
-    page.close()
-    assert wrong == []
+def serious_barriers(page: Page) -> dict[str, list[str]]:
+    """What axe finds on the page as it is now: elements by rule."""
+    # Not as a script of the page, whose policy allows none but its own.
+    page.evaluate((ROOT / "tests/watermelon/node_modules/axe-core/axe.min.js").read_text())
+    # What Swagger UI draws is not ours.
+    found = page.evaluate("axe.run({exclude: [['#api > *']]})")
+    return {
+        one["id"]: [node["html"] for node in one["nodes"]]
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    }
 
 
 def hosts_asked(page: Page) -> set[str]:
@@ -52,105 +31,6 @@ def hosts_asked(page: Page) -> set[str]:
     hosts: set[str] = set()
     page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
     return hosts
-
-
-def edit_on_both_while_offline(page: Page) -> None:
-    """What the page itself suggests, and what is to be seen of it."""
-    phone, tablet = page.locator("#phone"), page.locator("#tablet")
-    phone.locator(".add-project").click()
-    phone.locator(".add-task").click()
-    expect(phone.locator(".pending")).to_have_text(["new", "new"])
-    page.locator("#sync-both").click()
-    expect(tablet.locator(".task")).to_have_count(1)
-    expect(phone.locator(".pending")).to_have_count(0)
-    expect(phone.locator(".log")).to_contain_text("projects 1 created, tasks 1 created")
-    before = phone.locator(".clock").inner_text()
-
-    for device in (phone, tablet):
-        device.locator(".line").click()
-        expect(device.locator(".sync")).to_be_disabled()
-    title = phone.get_by_label("task", exact=True)
-    title.fill("Water the melons")
-    title.press("Enter")
-    expect(phone.locator(".pending")).to_contain_text("title")
-    tablet.get_by_label("done").check()
-    expect(tablet.locator(".pending")).to_contain_text("is_completed")
-    for device in (phone, tablet):
-        device.locator(".line").click()
-    for device in (phone, tablet, phone):
-        device.locator(".sync").click()
-        expect(device.locator(".sync")).to_have_text("Sync")
-        expect(device.locator(".pending")).to_have_count(0)
-    for device in (phone, tablet):
-        expect(device.get_by_label("task", exact=True)).to_have_value("Water the melons")
-        expect(device.get_by_label("done")).to_be_checked()
-    expect(tablet.locator(".log")).to_contain_text("merged “Water the melons”")
-    assert phone.locator(".clock").inner_text() != before
-
-    phone.get_by_label("delete the task", exact=True).click()
-    page.locator("#sync-both").click()
-    expect(tablet.locator(".task")).to_have_count(0)
-    expect(tablet.locator(".log")).to_contain_text("tasks 1 deleted")
-
-
-#: Only `make run` serves the playground.
-@pytest.mark.backends("embedded")
-def test_two_devices_in_the_page_of_make_run_merge_their_edits(server: Server, page: Page) -> None:
-    hosts = hosts_asked(page)
-    page.goto(f"http://127.0.0.1:{server.port}/")
-    edit_on_both_while_offline(page)
-    assert hosts == {f"127.0.0.1:{server.port}"}
-
-
-@pytest.mark.backends("embedded")
-def test_the_page_fits_a_phone(server: Server, page: Page) -> None:
-    page.set_viewport_size({"width": 360, "height": 740})
-    page.goto(f"http://127.0.0.1:{server.port}/")
-    page.locator("#phone .add-project").click()
-    page.locator("#phone .add-task").click()
-    expect(page.locator("#phone .pending")).to_have_count(2)
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
-
-
-@contextmanager
-def elsewhere() -> Iterator[str]:
-    """The playground at an origin of its own."""
-    files = site.playground()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            name = urlsplit(self.path).path.removeprefix("/") or "index.html"
-            self.send_response(200 if name in files else 404)
-            self.send_header("Content-Type", guess_type(name)[0] or "text/plain")
-            self.end_headers()
-            self.wfile.write(files.get(name, b""))
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-@on_servers
-def test_a_page_of_an_origin_that_cors_allows_may_use_the_gateway(start: Start, page: Page) -> None:
-    with elsewhere() as origin:
-        backend = start(CORS_ALLOWED_ORIGINS=origin)
-        page.goto(f"{origin}/?backend={backend}")
-        edit_on_both_while_offline(page)
-
-
-@on_servers
-def test_a_page_of_another_origin_may_not_by_cors(start: Start, browser: Browser) -> None:
-    with elsewhere() as origin:
-        backend = start(CORS_ALLOWED_ORIGINS="https://app.example.com")
-        page = browser.new_page()
-        page.goto(f"{origin}/?backend={backend}")
-        expect(page.locator("#status")).to_contain_text("cannot be used")
-        page.close()
 
 
 def test_the_page_of_the_api_sends_requests_and_asks_nobody_else(
@@ -167,14 +47,101 @@ def test_the_page_of_the_api_sends_requests_and_asks_nobody_else(
     assert hosts == {urlsplit(base).netloc}
 
 
+def test_a_login_in_the_page_of_the_api_authorizes_the_calls_after_it(
+    server: Server, page: Page
+) -> None:
+    page.goto(f"{server.url.removesuffix('/v1')}/docs")
+    email = json.dumps(new_email())
+    for call, expected in (
+        ("auth-post_auth_register", "accessToken"),
+        ("sync-get_sync", "changes"),
+    ):
+        operation = page.locator(f"#operations-{call}")
+        operation.locator("button.opblock-summary-control").click()
+        operation.get_by_role("button", name="Try it out").click()
+        if call == "auth-post_auth_register":
+            body = operation.locator("textarea")
+            body.fill(re.sub(r'"ann@[^"]*"', email, body.input_value()))
+        operation.get_by_role("button", name="Execute").click()
+        expect(operation.locator(".live-responses-table")).to_contain_text(expected)
+
+
+#: The pages that people see.
+PAGES = ("/", "/docs", "/mail/", "/account/reset", "/account/verify", "/account/delete")
+
+
+@pytest.mark.backends("embedded")
 @pytest.mark.usefixtures("watermelon_installed")
-def test_the_bundle_is_made_of_what_is_there_now(tmp_path: Path) -> None:
-    subprocess.run([ROOT / "client/playground/build.sh", tmp_path / "bundle.js"], check=True)
-    kept = ROOT / "client/playground/bundle.js"
-    assert kept.read_bytes() == (tmp_path / "bundle.js").read_bytes(), "run make playground"
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_has_no_serious_barrier(server: Server, page: Page, path: str) -> None:
+    page.goto(server.url.removesuffix("/v1") + path)
+    page.wait_for_load_state("networkidle")
+    assert serious_barriers(page) == {}
 
 
-def test_the_schema_of_the_page_is_the_one_that_is_printed() -> None:
-    kept = ROOT / "client/playground/schema.js"
-    printed = follow(schema.kept(ROOT), declared_tables())
-    assert kept.read_text() == render(printed, typed=False), "run make playground"
+def open_link(page: Page, server: Server, email: str, about: str) -> None:
+    """Follow the link of an address's newest mail of a kind."""
+    origin = server.url.removesuffix("/v1")
+    mails = page.request.get(f"{origin}/mail/messages.json").json()
+    mail = next(mail for mail in mails if mail["to"] == email and about in mail["subject"])
+    [link] = re.findall(r"https?://\S+(/account/\w+\?\S+)", mail["text"])
+    answer = page.goto(origin + link)
+    assert answer is not None
+    assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")
+    expect(page.get_by_label("E-mail")).to_have_value(email)
+    # The code stays neither in the address nor in the history.
+    assert "code" not in page.url
+
+
+def test_the_page_that_a_mail_links_to_changes_the_password(page: Page, server: Server) -> None:
+    api = HttpApi(server.url)
+    email = api.register().email
+    page.goto(f"{server.url.removesuffix('/v1')}/account/reset")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_role("button", name="Send a code").click()
+    expect(page.get_by_role("status")).to_contain_text("a code is on its way")
+    open_link(page, server, email, "new password")
+    page.get_by_label("New password").fill("a new " + PASSWORD)
+    page.get_by_role("button", name="Change the password").click()
+    expect(page.get_by_role("status")).to_contain_text("Your password is changed.")
+    api.login(email, "a new " + PASSWORD)
+
+
+def test_the_page_that_a_mail_links_to_verifies_the_address(page: Page, server: Server) -> None:
+    api = HttpApi(server.url)
+    device = api.register()
+    open_link(page, server, device.email, "verify")
+    page.get_by_role("button", name="Verify the e-mail").click()
+    expect(page.get_by_role("status")).to_contain_text("Your e-mail is verified.")
+    assert api.get("/users/me", token=device.token).json["emailVerified"] is True
+
+
+def test_a_page_deletes_the_account_for_who_has_the_password(page: Page, server: Server) -> None:
+    api = HttpApi(server.url)
+    device = api.register()
+    page.goto(f"{server.url.removesuffix('/v1')}/account/delete")
+    page.get_by_label("E-mail").fill(device.email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Delete the account").click()
+    expect(page.get_by_role("status")).to_contain_text("Your account and all its data are deleted.")
+    assert_problem(api.get("/users/me", token=device.token), 401, "unauthorized")
+
+
+def test_the_pages_of_an_account_say_what_is_wrong_and_where(
+    browser: Browser, server: Server
+) -> None:
+    origin = server.url.removesuffix("/v1")
+    # Chromium itself complains of every 4xx, which `page` takes for a fault.
+    page = browser.new_page()
+    page.goto(f"{origin}/account/reset?email=nobody@example.org&code=wrong")
+    for password, said in (("short", "at least 8 characters"), (PASSWORD, "The code is wrong")):
+        page.get_by_label("New password").fill(password)
+        page.get_by_role("button", name="Change the password").click()
+        expect(page.get_by_role("status")).to_contain_text(said)
+        is_invalid = page.get_by_label("New password").get_attribute("aria-invalid")
+        assert (is_invalid == "true") is (password == "short")
+    page.goto(f"{origin}/account/delete?email=nobody@example.org")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Delete the account").click()
+    expect(page.get_by_role("status")).to_contain_text("E-mail or password is wrong.")
+    page.close()

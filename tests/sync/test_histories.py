@@ -9,7 +9,6 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     precondition,
     rule,
@@ -19,28 +18,19 @@ from hypothesis.stateful import (
 import services.sync
 from services.sync.purge import purge
 from tests.api import Api, project, task
+from tests.histories import Devices, Rows, lost, pick, which
 from tests.sync.restoring import Backup, deleted_after, forget_restores
 from tests.watermelon_model import ModelDevice, NetworkFailure
 
-DEVICES = 3
-which = st.integers(0, DEVICES - 1)
-pick = st.integers(0, 1000)
 text = st.sampled_from(["", "a", "🍉", "x\0y", "e\u0301"])
-lost = st.sampled_from(["", "", "request", "answer", "twice", "late"])
 
 
-class Histories(RuleBasedStateMachine):
-    """Three devices of one user."""
-
-    api: Api
+class Histories(Devices):
+    """Three devices, with the demo's tables."""
 
     @initialize()
     def register(self) -> None:
-        first = self.api.register()
-        self.devices = [ModelDevice(first)]
-        self.devices += [ModelDevice(first.another()) for _ in range(DEVICES - 1)]
-        # Like many an app.
-        self.devices[-1].tells_last_pulled_at = False
+        self.begin()
         self.logged_in_again: set[int] = set()
         #: Ids that some device has deleted, itself or with their project.
         self.doomed: set[str] = set()
@@ -48,23 +38,8 @@ class Histories(RuleBasedStateMachine):
         #: The devices that edited a column of a record, and the last value of each.
         self.edits: dict[tuple[str, str, str], dict[int, Any]] = {}
 
-    def teardown(self) -> None:
-        if not hasattr(self, "devices"):
-            return
-        # Twice around: what the first round pushes, the second brings to all.
-        for _ in range(2):
-            for device in self.devices:
-                device.sync()
-        for device in self.devices:
-            device.pull()
-        newcomer = ModelDevice(self.devices[0].api.another())
-        newcomer.sync()
-        self.check_end(newcomer.rows(), newcomer)
-
-    def check_end(self, end: dict[str, dict[str, Any]], newcomer: ModelDevice) -> None:
-        for device in self.devices:
-            assert device.rows() == end
-            assert device.local_changes() == newcomer.local_changes()
+    def check_end(self, end: Rows, newcomer: ModelDevice) -> None:
+        super().check_end(end, newcomer)
         for row in end["tasks"].values():
             assert row["project_id"] in end["projects"], "a task without its project"
         for table, ids in self.created.items():
@@ -199,13 +174,6 @@ class Histories(RuleBasedStateMachine):
         if self.devices[number].last_pulled_at:
             self.devices[number].push()
 
-    @rule(number=which, other=which)
-    def sync_between_each_others_pull_and_push(self, number: int, other: int) -> None:
-        self.devices[number].pull()
-        if other != number:
-            self.devices[other].sync()
-        self.devices[number].push()
-
 
 class RestoredHistories(Histories):
     """The same, and now and then the database goes back to a backup."""
@@ -262,7 +230,7 @@ class RestoredHistories(Histories):
             device.delete("projects", kept)
             device.push()
 
-    def check_end(self, end: dict[str, dict[str, Any]], newcomer: ModelDevice) -> None:
+    def check_end(self, end: Rows, newcomer: ModelDevice) -> None:
         if not self.restores:
             super().check_end(end, newcomer)
             return
@@ -278,11 +246,11 @@ class RestoredHistories(Histories):
 
 
 def test_any_history_ends_with_all_devices_equal_and_nothing_lost(api: Api) -> None:
-    play(Histories, api, examples=40)
+    play(Histories, api, examples=25)
 
 
 def test_after_a_restore_all_devices_come_to_have_what_the_server_has(api: Api) -> None:
-    play(RestoredHistories, api, examples=20)
+    play(RestoredHistories, api, examples=12)
 
 
 def play(histories: type[Histories], api: Api, examples: int) -> None:

@@ -165,7 +165,8 @@ def test_a_cursor_is_bound_to_its_user_and_parameters(history: Any) -> None:
     [
         *((0, 10**30), (0, -1), (0, 1e400), (0, None), (1, []), (1, "else")),
         *((2, -1), (2, 2**63), (2, "x"), (2, {})),
-        *((3, "users"), (3, []), (4, "ü"), (4, "x" * 129), (4, "\ud800"), (5, None)),
+        *((3, "users"), (3, []), (4, []), (4, [0, 0, "", None]), (4, None)),
+        *((5, "ü"), (5, "x" * 129), (5, "\ud800"), (6, None)),
     ],
 )
 def test_a_forged_cursor_is_refused_though_its_seal_is_right(

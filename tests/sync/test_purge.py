@@ -151,10 +151,11 @@ def test_an_account_that_is_deleted_beside_the_purge_does_not_end_it(
 
 
 def test_a_user_whose_clock_is_held_for_long_is_left_to_the_next_purge(
-    device: Device, application: object, backend: Backend
+    device: Device, application: object, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if backend.database is None or backend.others:
         pytest.skip("SQLite has one lock for all, and a cluster many clocks")
+    monkeypatch.setattr("shared.database.transaction.RETRY_FOR_S", 0)
     other = device.api.register()
     for each in (device, other):
         with_old_tombstones(each)

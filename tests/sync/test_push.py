@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
 
 import services.sync
 from tests.api import Api, Device, assert_problem, changes, project, task, wire
@@ -165,6 +166,7 @@ def test_columns_missing_at_an_insert_are_empty(device: Device) -> None:
         "id": "p",
         "name": "",
         "description": None,
+        "space_id": None,
         "created_at": 0,
         "updated_at": 0,
     }
@@ -203,14 +205,18 @@ def test_ignored_columns_are_a_warning_to_those_who_build_the_app(
     logger = logging.getLogger("services.sync.routes")
     logger.addHandler(handler)
     try:
-        body = changes(projects={"created": [project(future=1)]})
+        body = changes(projects={"created": [project(future=1, createdAt=1, descriptoin="x")]})
         api.post("/sync", body, token=device.token)
     finally:
         logger.removeHandler(handler)
         services.sync.create_app()
     (record,) = [r for r in said if r.getMessage() == "columns_ignored"]
     assert record.levelname == level
-    assert vars(record)["columns"] == {"projects": ["future"]}
+    assert vars(record)["columns"] == {"projects": ["future", "createdAt", "descriptoin"]}
+    assert vars(record)["meant"] == {
+        "projects.createdAt": "created_at",
+        "projects.descriptoin": "description",
+    }
 
 
 def test_a_repaired_value_is_reported_and_pulled_back(pair: Any) -> None:
@@ -481,3 +487,33 @@ def test_two_users_may_hold_the_same_ids(device: Device) -> None:
     assert server_rows(device)["projects"] == {"same": wire(mine)}
     assert server_rows(device)["tasks"].keys() == {"t"}
     assert server_rows(stranger) == {"projects": {}, "tasks": {}}
+
+
+def test_a_row_that_is_older_than_a_required_relation_of_it_lives_until_it_names_a_parent(
+    device: Device, environ: dict[str, str]
+) -> None:
+    p, dead = project(), project()
+    edited, named = task(p["id"]), task(p["id"])
+    device.push(projects={"created": [p, dead]}, tasks={"created": [edited, named]})
+    engine = create_engine(environ["DATABASE_URL"])
+    with engine.begin() as connection:
+        # As a migration leaves them that adds the column.
+        for one in (edited, named):
+            connection.execute(
+                text("UPDATE tasks SET project_id = NULL WHERE id = :id"), {"id": one["id"]}
+            )
+    engine.dispose()
+    # The device's schema requires a text.
+    changed = device.another().pull()["changes"]["tasks"]["created"]
+    assert [row["project_id"] for row in changed] == ["", ""]
+    device.pull()
+    without = {k: v for k, v in edited.items() if k != "project_id"}
+    for record in (without | {"title": "of an older app"}, edited | {"project_id": ""}):
+        assert device.push(tasks={"updated": [record]})["upToDate"]
+        device.pull()
+        assert edited["id"] in device.rows["tasks"]
+    device.push(projects={"deleted": [dead["id"]]})
+    device.push(tasks={"updated": [edited, named | {"project_id": dead["id"]}]})
+    device.pull()
+    assert device.rows["tasks"].keys() == {edited["id"]}
+    assert device.rows["tasks"][edited["id"]]["project_id"] == p["id"]

@@ -5,10 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from flask import Flask
 
+import services.users
 from deploy.local import embedded
 from tests.api import PASSWORD, Api, Device, assert_problem, new_email
 from tests.conftest import Backend, alembic, promote_to_admin
+from tests.mails import mails, verify
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,8 @@ def lone_api(backend: Backend, application: object) -> Iterator[tuple[Api, str]]
 def test_the_last_administrator_stays(lone_api: tuple[Api, str]) -> None:
     api, url = lone_api
     email = new_email()
-    said = promote_to_admin(email, DATABASE_URL=url)
+    users = services.users.create_app(DATABASE_URL=url)
+    said = promote_to_admin(users, email)
     last = api.login(email, said.split()[-1])
     path = f"/users/{last.user_id}"
     for change in ({"role": "user"}, {"isActive": False}, {"role": "user", "name": "x"}):
@@ -168,7 +172,7 @@ def test_the_last_administrator_stays(lone_api: tuple[Api, str]) -> None:
     pairs = [(last, other), (other, last)]
     for _ in range(8):
         for device in (last, other):
-            promote_to_admin(device.email, DATABASE_URL=url)
+            promote_to_admin(users, device.email)
         with ThreadPoolExecutor(2) as pool:
             statuses = list(pool.map(lambda pair: demote(*pair), pairs))
         assert sorted(statuses) in ([200, 403], [200, 409])
@@ -179,7 +183,81 @@ def demote(by: Device, target: Device) -> int:
     return by.api.patch(path, {"role": "user"}, token=by.token).status_code
 
 
-def test_the_command_appoints_an_account_that_there_is(device: Device) -> None:
-    said = promote_to_admin(device.email.upper())
+def test_the_command_appoints_an_account_that_there_is(
+    device: Device, users_service: Flask
+) -> None:
+    said = promote_to_admin(users_service, device.email.upper())
     assert "Password" not in said
     assert device.api.get("/users", token=device.token).status_code == 200
+
+
+def test_an_address_that_an_administrator_sets_is_told_and_gets_a_code(admin: Device) -> None:
+    api, email = admin.api, new_email()
+    device = api.register()
+    verify(device)
+    path = f"/users/{device.user_id}"
+    changed = api.patch(path, {"email": email}, token=admin.token).json
+    assert (changed["email"], changed["emailVerified"]) == (email, False)
+    assert len(mails(api, device.email, "e-mail was changed")) == 1
+    verify(device, email)
+    assert api.get(path, token=admin.token).json["emailVerified"] is True
+
+
+def test_an_administrator_verifies_by_hand_resends_ends_sessions_and_unlocks(
+    admin: Device,
+) -> None:
+    api, token = admin.api, admin.token
+    device = api.register()
+    path = f"/users/{device.user_id}"
+    assert api.patch(path, {"emailVerified": True}, token=token).json["emailVerified"] is True
+    assert api.get("/users/me", token=device.token).json["emailVerified"] is True
+    for purpose, status in (("verify", 202), ("reset", 202), ("reset", 429)):
+        sent = api.post(f"{path}/send-code", {"purpose": purpose}, token=token)
+        assert sent.status_code == status
+    assert_problem(sent, 429, "too_many_codes")
+    assert len(mails(api, device.email, "new password")) == 1
+    assert api.delete(f"{path}/sessions", token=token).status_code == 204
+    assert_problem(api.get("/users/me", token=device.token), 401, "unauthorized")
+    wrong = {"email": device.email, "password": "wrong " + PASSWORD}
+    for _ in range(11):
+        refused = api.post("/auth/login", wrong)
+    assert_problem(refused, 429, "too_many_attempts")
+    assert api.delete(f"{path}/lockout", token=token).status_code == 204
+    api.login(device.email)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "send-code", {"purpose": "verify"}),
+        ("DELETE", "sessions", None),
+        ("DELETE", "lockout", None),
+    ],
+)
+def test_help_is_for_administrators_to_give_to_who_is_there(
+    admin: Device, method: str, path: str, body: Any
+) -> None:
+    other = admin.api.register()
+    own = f"/users/{other.user_id}/{path}"
+    assert_problem(admin.api.call(method, own, body, token=other.token), 403, "forbidden")
+    nobody = f"/users/{'0' * 36}/{path}"
+    assert_problem(admin.api.call(method, nobody, body, token=admin.token), 404, "not_found")
+
+
+def test_the_command_line_helps_as_well(device: Device) -> None:
+    import services.users
+
+    runner = services.users.create_app().test_cli_runner()
+
+    def run(what: str, email: str) -> Any:
+        return runner.invoke(args=["help-user", what, email])
+
+    for what in ("verify", "send-reset-code", "unlock", "end-sessions"):
+        done = run(what, device.email.upper())
+        assert (done.exit_code, device.email.upper() in done.output) == (0, True), done.output
+    assert len(mails(device.api, device.email, "new password")) == 1
+    assert_problem(device.api.get("/users/me", token=device.token), 401, "unauthorized")
+    assert device.api.login(device.email).tokens["user"]["emailVerified"] is True
+    missing = run("unlock", new_email())
+    assert missing.exit_code == 1
+    assert "There is no account" in missing.output

@@ -6,6 +6,8 @@ import pytest
 
 from tests.api import PASSWORD, Device, assert_problem, new_email
 from tests.clock import Clock
+from tests.conftest import Backend, on_servers
+from tests.mails import verify
 
 
 def test_me_is_the_user_of_the_token(device: Device) -> None:
@@ -36,7 +38,9 @@ def test_a_new_email_needs_the_password(device: Device) -> None:
         if status == 422:
             assert problem["errorCodes"] == {"currentPassword": ["required"]}
     body = {"email": email.upper(), "currentPassword": PASSWORD}
-    assert device.api.patch("/users/me", body, token=device.token).json["email"] == email
+    asked = device.api.patch("/users/me", body, token=device.token).json
+    assert (asked["email"], asked["pendingEmail"]) == (device.email, email)
+    verify(device, email)
     assert device.api.login(email).user_id == device.user_id
     old = device.api.post("/auth/login", {"email": device.email, "password": PASSWORD})
     assert_problem(old, 401, "invalid_credentials")
@@ -73,3 +77,14 @@ def test_a_bad_profile_names_its_field(device: Device, body: Any, field: str) ->
 def test_role_and_state_are_not_ones_own_to_change(device: Device) -> None:
     body = {"role": "admin", "isActive": False, "id": "x", "password": "y"}
     assert device.api.patch("/users/me", body, token=device.token).json == device.tokens["user"]
+
+
+@on_servers
+def test_redis_never_holds_a_name_or_an_email(device: Device, backend: Backend) -> None:
+    name = f"Somebody's own name {device.user_id}"
+    device.api.patch("/users/me", {"name": name}, token=device.token)
+    assert device.api.get("/users/me", token=device.token).json["name"] == name
+    assert backend.redis
+    with backend.redis.client() as client:
+        texts = [client.dump(key) or b"" for key in client.scan_iter("*")]
+    assert not [text for text in texts if name.encode() in text or device.email.encode() in text]

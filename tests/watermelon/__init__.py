@@ -31,11 +31,15 @@ def build() -> None:
     built = PACKAGE / "dist/cjs/package.json"
     client = ROOT / "client"
     sources = [*client.glob("src/*"), *client.glob("*.json"), client / "build.sh"]
-    if built.exists() and built.stat().st_mtime > max(s.stat().st_mtime for s in sources):
+    modules = PACKAGE / "node_modules"
+    # `make client` builds it without them.
+    if modules.exists() and built.stat().st_mtime > max(s.stat().st_mtime for s in sources):
         return
     shutil.rmtree(PACKAGE, ignore_errors=True)
-    subprocess.run([client / "build.sh", PACKAGE], check=True)
-    (PACKAGE / "node_modules").symlink_to(HERE / "node_modules")
+    # As `make client` says it, from here.
+    command = ["client/build.sh", PACKAGE.relative_to(ROOT)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    modules.symlink_to(HERE / "node_modules")
 
 
 class Devices:
@@ -43,7 +47,8 @@ class Devices:
 
     def __init__(self, backend: str, app: Path = HERE / "schema.js", tables: str = "") -> None:
         self.process = subprocess.Popen(
-            ["node", HERE / "devices.js"],
+            # Node.js 20 has it only when asked; apps have it.
+            ["node", "--experimental-websocket", HERE / "devices.js"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={
@@ -80,6 +85,10 @@ class Devices:
         """Path, status and body of every answer since the last call."""
         answers: list[tuple[str, int, str]] = self.call(None, "traffic")
         return answers
+
+    def expect_sockets(self, number: int) -> None:
+        """Wait until so many sockets of live nudges are open."""
+        self.call(None, "sockets", number)
 
     def close(self) -> None:
         """End the process."""

@@ -1,100 +1,29 @@
-// The package of client/ with a real WatermelonDB, against a backend that a test can make misbehave.
+// The package of client/ neither loses nor leaks, with a real WatermelonDB.
 
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { afterEach, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 
-const { AccountChanged, createBackend } = await import(process.env.CLIENT)
-const require = createRequire(import.meta.url)
-console.log = console.info = console.warn = console.error = () => {}
-const { openDatabase } = require('./database')
-const app = require('./schema')
-
-/** The calls that came, and what is answered to the next one of a path instead of the usual. */
-let calls, answers, server, url
-let databases = 0
-
-const claims = (claims) => Buffer.from(JSON.stringify(claims)).toString('base64url')
-let serial = 0
-const tokensOf = (user) => {
-  const token = () => `head.${claims({ sub: user, jti: (serial += 1) })}.signature`
-  return { accessToken: token(), refreshToken: token() }
-}
-const userOf = (token) => JSON.parse(Buffer.from(token.split('.')[1], 'base64url')).sub
-const problem = (status, code, headers = {}) => ({
-  status,
-  headers: { 'Content-Type': 'application/problem+json', ...headers },
-  body: JSON.stringify({ status, code, detail: code }),
-})
-const page = (status) => ({ status, headers: { 'Content-Type': 'text/html' }, body: '<p>Hotel' })
-const json = (body, status = 200) => ({ status, headers: {}, body: JSON.stringify(body) })
-const pulled = (changes = {}, more = {}) =>
-  json({ changes: { projects: nothing(), tasks: nothing(), ...changes }, timestamp: 1000, ...more })
-const nothing = () => ({ created: [], updated: [], deleted: [] })
-
-const usual = {
-  '/auth/login': ({ body }) => json({ ...tokensOf(body.email), user: { id: body.email } }),
-  '/auth/refresh': ({ token }) => json(tokensOf(userOf(token))),
-  '/auth/logout': () => ({ status: 204, headers: {}, body: '' }),
-  '/sync/pull': () => pulled(),
-  '/sync/push': () => json({ timestamp: 2000, upToDate: true }),
-}
-
-beforeEach(async () => {
-  calls = []
-  answers = {}
-  server = createServer(async (request, response) => {
-    let text = ''
-    for await (const chunk of request) text += chunk
-    const path = request.url
-    const token = request.headers.authorization?.replace('Bearer ', '')
-    const call = { path, token, body: text && JSON.parse(text), at: Date.now() }
-    calls.push(call)
-    const answer = await (answers[path]?.shift() ?? usual[path])(call)
-    if (!answer) return
-    response.writeHead(answer.status, answer.headers).end(answer.body)
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  url = `http://127.0.0.1:${server.address().port}`
-})
-
-afterEach(() => {
-  server.closeAllConnections()
-  server.close()
-})
-
-function device(options = {}) {
-  const database = openDatabase(`database ${(databases += 1)}`, app)
-  const kept = { tokens: null, signedOut: 0 }
-  const backend = createBackend({
-    url,
-    database,
-    storage: {
-      load: async () => kept.tokens,
-      save: async (tokens) => {
-        kept.tokens = tokens
-      },
-    },
-    onSignedOut: () => {
-      kept.signedOut += 1
-    },
-    ...options,
-  })
-  const create = (table, id, values = {}) =>
-    database.write(() =>
-      database.get(table).create((record) => {
-        record._raw.id = id
-        for (const [column, value] of Object.entries(values)) record._setRaw(column, value)
-      }),
-    )
-  return { backend, database, kept, create, login: (email) => backend.login({ email }) }
-}
-
-const paths = () => calls.map(({ path }) => path)
-const code = (code) => (error) => error.code === code
+import {
+  AccountChanged,
+  answers,
+  autoSync,
+  calls,
+  code,
+  device,
+  json,
+  nothing,
+  page,
+  paths,
+  problem,
+  pulled,
+  server,
+  tokensOf,
+  until,
+  url,
+  userOf,
+} from './backend.mjs'
 
 test('the next user is refused before any request leaves, offline too', async () => {
   const { backend, create, login } = device()
@@ -103,7 +32,7 @@ test('the next user is refused before any request leaves, offline too', async ()
   await create('projects', 'p')
   await backend.logout()
   await login('bob')
-  calls = []
+  calls.length = 0
   const refused = (error) =>
     error instanceof AccountChanged && error.code === 'account_changed' && error.hasUnsyncedChanges
   await assert.rejects(backend.sync(), refused)
@@ -157,6 +86,25 @@ test('the next user who signs in during a refresh is sent no request of the one 
   assert.equal(userOf(kept.tokens.accessToken), 'bob')
 })
 
+test('of two users whose first pulls overlap, the database is one’s and sends nothing of the other', async () => {
+  const ann = device()
+  const bob = device({ database: ann.database })
+  await ann.login('ann')
+  await bob.login('bob')
+  answers['/sync/pull'] = [
+    async () => {
+      await ann.backend.sync()
+      await ann.create('projects', 'p')
+      return pulled()
+    },
+  ]
+  await assert.rejects(bob.backend.sync(), code('account_changed'))
+  await ann.backend.sync()
+  const push = calls.find(({ path }) => path === '/sync/push')
+  assert.equal(userOf(push.token), 'ann')
+  await assert.rejects(bob.backend.sync(), code('account_changed'))
+})
+
 test('a reset database takes the next user', async () => {
   const { backend, database, login } = device()
   await login('ann')
@@ -196,6 +144,24 @@ test('an answer that stops in the middle ends, too', async () => {
   await assert.rejects(backend.request('/users/me'), code('timeout'))
 })
 
+test('a call ends after ten minutes, whatever the limit for a byte is', async (t) => {
+  const { backend, login } = device({ timeoutMs: 60 * 60_000 })
+  await login('ann')
+  const asked = new Promise((resolve) => {
+    answers['/users/me'] = [() => void resolve()]
+  })
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  let ended = false
+  const call = assert.rejects(backend.request('/users/me'), code('timeout'))
+  call.then(() => (ended = true))
+  await asked
+  t.mock.timers.tick(10 * 60_000 - 1)
+  await new Promise((next) => setImmediate(next))
+  assert.ok(!ended)
+  t.mock.timers.tick(1)
+  await call
+})
+
 test('Retry-After is waited for up to a minute, else handed on', async () => {
   const { backend, login } = device()
   await login('ann')
@@ -212,17 +178,39 @@ test('Retry-After is waited for up to a minute, else handed on', async () => {
   await assert.rejects(backend.sync(), (error) => error.retryAfter === 3600)
 })
 
+test('a date in Retry-After is read by the clock of the server, not of the device', async () => {
+  const { backend, login } = device()
+  await login('ann')
+  const hours = (n) => new Date(Date.parse('2020-01-01') + n * 3_600_000).toUTCString()
+  const headers = { Date: hours(0), 'Retry-After': hours(2) }
+  answers['/sync/pull'] = [() => problem(503, 'unavailable', headers)]
+  await assert.rejects(backend.sync(), (error) => error.retryAfter === 7200)
+})
+
+test('no limit is a limit of ten minutes, and not of none', async () => {
+  const { backend, login } = device({ timeoutMs: Infinity })
+  await login('ann')
+  await backend.sync()
+})
+
 test('only the word of the backend ends a session', async () => {
   const { backend, kept, login } = device()
   await login('ann')
-  const answersOfOthers = [page(401), page(200), page(403), json({ hello: 1 }), problem(401, 'x')]
-  for (const answer of [...answersOfOthers, problem(503, 'unavailable')]) {
+  const empty = { status: 204, headers: {} }
+  const answersOfOthers = [page(401), page(200), page(403), json({ hello: 1 })]
+  const like = json({ code: 'unauthorized' }, 401)
+  const words = [problem(401, 'x'), problem(503, 'unavailable')]
+  for (const answer of [...answersOfOthers, like, empty, ...words]) {
     answers['/users/me'] = [() => problem(401, 'token_expired')]
     answers['/auth/refresh'] = [() => answer]
     await assert.rejects(backend.request('/users/me'))
     assert.equal(kept.signedOut, 0)
     assert.ok(kept.tokens)
   }
+  calls.length = 0
+  answers['/sync/pull'] = [() => page(401)]
+  await assert.rejects(backend.sync(), ({ status }) => status === 401)
+  assert.deepEqual(paths(), ['/sync/pull'])
   for (const [status, word] of [
     [401, 'unauthorized'],
     [401, 'token_reused'],
@@ -235,6 +223,21 @@ test('only the word of the backend ends a session', async () => {
     await assert.rejects(backend.request('/users/me'), code(word))
     assert.deepEqual([kept.signedOut, kept.tokens], [1, null])
   }
+})
+
+test('an answer without a body that should have one is an error that says so', async () => {
+  const { backend, create, login } = device()
+  await login('ann')
+  await create('projects', 'p')
+  const empty = { status: 204, headers: {} }
+  for (const path of ['/sync/pull', '/sync/push']) {
+    answers[path] = [() => empty]
+    await assert.rejects(backend.sync(), code('unexpected_answer'))
+  }
+  answers['/auth/login'] = [() => empty]
+  await assert.rejects(login('ann'), code('unexpected_answer'))
+  await backend.sync()
+  assert.equal(await backend.countUnsynced(), 0)
 })
 
 test('tokens that could not be saved are used and saved again', async () => {
@@ -283,6 +286,20 @@ test('logging out works offline', async () => {
   assert.equal(kept.tokens, null)
 })
 
+test('logging out waits five seconds for a network that passes nothing on', async (t) => {
+  const { backend, kept, login } = device()
+  await login('ann')
+  const asked = new Promise((resolve) => {
+    answers['/auth/logout'] = [() => void resolve()]
+  })
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const loggedOut = backend.logout()
+  await asked
+  assert.equal(kept.tokens, null)
+  t.mock.timers.tick(5000)
+  await loggedOut
+})
+
 test('a sync that is asked for during one runs once more after it', async () => {
   const { backend, create, login } = device()
   await login('ann')
@@ -303,6 +320,10 @@ test('a sync that is asked for during one runs once more after it', async () => 
     [['early'], ['late']],
   )
   assert.equal(paths().filter((path) => path === '/sync/pull').length, 2)
+})
+
+test('parts of no record are refused when the backend is made', () => {
+  for (const maxPushRecords of [0, -1, NaN]) assert.throws(() => device({ maxPushRecords }), RangeError)
 })
 
 test('a push goes in parts: parents first, deletions last, no id twice', async () => {
@@ -330,6 +351,39 @@ test('a push goes in parts: parents first, deletions last, no id twice', async (
   for (const { id, project_id } of tasks) assert.ok(flat.indexOf(project_id) <= flat.indexOf(id))
   assert.deepEqual(flat.slice(-2).sort(), ['-gone', '-old'])
   assert.equal(seen.length, 3)
+})
+
+test('parents go first by their ids where no model says what it belongs to', async () => {
+  const { database } = device()
+  const models = Object.values(database.collections.map).map(({ modelClass }) => modelClass)
+  const said = models.map((model) => model.associations)
+  for (const model of models) model.associations = {}
+  try {
+    const { backend, login } = device({ maxPushRecords: 1 })
+    await login('ann')
+    const tasks = { ...nothing(), created: [{ id: 't', title: 't', project_id: 'p' }] }
+    const projects = { ...nothing(), created: [{ id: 'p', name: 'p' }] }
+    await backend.pushChanges({ changes: { tasks, projects }, lastPulledAt: 5 })
+  } finally {
+    models.forEach((model, n) => (model.associations = said[n]))
+  }
+  const parts = calls.filter(({ path }) => path === '/sync/push')
+  assert.deepEqual(parts.flatMap(({ body }) => Object.keys(body.changes)), ['projects', 'tasks'])
+})
+
+test('a table without a model is in nobody’s way', async () => {
+  const { backend, create, database, login } = device({}, ['projects'])
+  await login('ann')
+  await create('projects', 'p')
+  assert.deepEqual([backend.tables, await backend.countUnsynced()], [['projects'], 1])
+  const auto = autoSync(backend)
+  await until(auto, ({ status, lastSyncedAt }) => status === 'idle' && lastSyncedAt)
+  auto.stop()
+  assert.equal(await backend.countUnsynced(), 0)
+  await create('projects', 'q')
+  await login('bob')
+  await assert.rejects(backend.sync(), (error) => error.hasUnsyncedChanges)
+  assert.equal(database.get('tasks'), null)
 })
 
 test('a record that is too large by itself is an error', async () => {
@@ -372,4 +426,100 @@ test('pages are joined, their progress is told, and a replacement stays one', as
   assert.deepEqual(told.map(({ records }) => records), [1, 2])
   const projects = await database.get('projects').query().fetch()
   assert.deepEqual(projects.map(({ id }) => id).sort(), ['a', 'b'])
+})
+
+test('a database of another backend is pushed as a whole, as docs/coming-from.md says', async () => {
+  const page = await readFile(new URL('../../docs/coming-from.md', import.meta.url), 'utf8')
+  const [, source] = page.match(/```ts\n( *async function forgetOldBackend.*?)```/s)
+  const forgetOldBackend = new Function(`return ${source}`)()
+  const { backend, create, database, login } = device()
+  await login('there')
+  await create('projects', 'p', { name: 'Garden' })
+  await create('tasks', 't', { title: 'Water', project_id: 'p' })
+  await backend.sync()
+  await database.localStorage.remove('watermelondb_backend_user')
+  calls.length = 0
+  await forgetOldBackend(database)
+  await login('here')
+  await backend.sync()
+  const [pull, push] = calls.filter(({ path }) => path.startsWith('/sync'))
+  assert.equal(pull.body.lastPulledAt, null)
+  const { projects, tasks } = push.body.changes
+  assert.deepEqual([projects.updated, tasks.updated], [[], []])
+  assert.deepEqual([projects.created[0].id, projects.created[0].name], ['p', 'Garden'])
+  assert.deepEqual([tasks.created[0].id, tasks.created[0].title], ['t', 'Water'])
+})
+
+test("README's snippet lets go of what was deleted while the device was away", async () => {
+  process.env.BACKEND = url
+  const { mySync } = createRequire(import.meta.url)('./snippet')
+  const { database } = device()
+  const record = (id) => ({ projects: { ...nothing(), created: [{ id, name: id }] } })
+  answers['/sync'] = [() => pulled(record('old'))]
+  await mySync(database, 'token')
+  answers['/sync'] = [() => pulled(record('new'), { experimentalStrategy: 'replacement' })]
+  await mySync(database, 'token')
+  const left = await database.get('projects').query().fetch()
+  assert.deepEqual(left.map(({ id }) => id), ['new'])
+})
+
+test('a sign-in with an ID token begins a session like a login', async () => {
+  const { backend, kept } = device()
+  const token = { provider: 'google', idToken: 'head.body.signature', nonce: 'n', name: 'Ann' }
+  answers['/auth/oidc'] = [() => json({ ...tokensOf('ann'), user: { id: 'ann' } }, 201)]
+  assert.equal((await backend.signIn(token)).id, 'ann')
+  assert.deepEqual(calls.map(({ path, body }) => [path, body]), [['/auth/oidc', token]])
+  assert.equal(userOf(kept.tokens.accessToken), 'ann')
+  await backend.sync()
+  await backend.logout()
+  answers['/auth/oidc'] = [() => json({ ...tokensOf('bob'), user: { id: 'bob' } })]
+  await backend.signIn(token)
+  await assert.rejects(backend.sync(), code('account_changed'))
+})
+
+test('a refused ID token signs nobody out', async () => {
+  const { backend, kept, login } = device()
+  await login('ann')
+  answers['/auth/oidc'] = [() => problem(401, 'invalid_id_token')]
+  const token = { provider: 'google', idToken: 'x' }
+  await assert.rejects(backend.signIn(token), code('invalid_id_token'))
+  answers['/users/me/identities'] = [() => problem(403, 'invalid_id_token')]
+  await assert.rejects(backend.linkIdentity(token), code('invalid_id_token'))
+  assert.equal(userOf(kept.tokens.accessToken), 'ann')
+  assert.equal(kept.signedOut, 0)
+})
+
+test('a forgotten password and a verified e-mail need no session, and begin none', async () => {
+  const { backend, kept } = device()
+  const done = (status) => () => ({ status, headers: {}, body: '' })
+  answers['/auth/password/forgot'] = [done(202)]
+  answers['/auth/password/reset'] = [done(204), () => problem(403, 'invalid_code')]
+  answers['/auth/email/verify'] = [done(204)]
+  answers['/auth/methods'] = [() => json({ password: true, mail: true, providers: [] })]
+  const proof = { email: 'ann', code: 'K7F3 Q2MX 9TBW' }
+  assert.deepEqual((await backend.methods()).providers, [])
+  await backend.forgotPassword('ann')
+  await backend.resetPassword({ ...proof, newPassword: 'new' })
+  await assert.rejects(backend.resetPassword({ ...proof, newPassword: 'new' }), code('invalid_code'))
+  await backend.verifyEmail(proof)
+  assert.deepEqual(
+    calls.slice(1).map(({ body }) => body),
+    [{ email: 'ann' }, { ...proof, newPassword: 'new' }, { ...proof, newPassword: 'new' }, proof],
+  )
+  assert.equal(kept.tokens, null)
+  await assert.rejects(backend.sendVerificationCode(), code('unauthorized'))
+})
+
+test('providers of an account are listed, linked and unlinked with the session', async () => {
+  const { backend, login } = device()
+  await login('ann')
+  const google = { provider: 'google', email: 'ann', createdAt: '2026-11-26T04:33:09.076Z' }
+  answers['/auth/email/send-code'] = [() => ({ status: 202, headers: {}, body: '' })]
+  answers['/users/me/identities'] = [() => json({ identities: [google] }), () => json(google, 201)]
+  answers['/users/me/identities/google'] = [() => ({ status: 204, headers: {}, body: '' })]
+  await backend.sendVerificationCode()
+  assert.deepEqual(await backend.identities(), [google])
+  assert.deepEqual(await backend.linkIdentity({ provider: 'google', idToken: 'x' }), google)
+  await backend.unlinkIdentity('google')
+  assert.ok(calls.slice(1).every(({ token }) => userOf(token) === 'ann'))
 })

@@ -3,14 +3,15 @@
 const { Database } = require('@nozbe/watermelondb')
 const LokiJSAdapter = require('@nozbe/watermelondb/adapters/lokijs').default
 
-function openDatabase(name, { schema, migrations, modelClasses }) {
+/** `storage`: of lokijs, in which a database is found again. */
+function openDatabase(name, { schema, migrations, modelClasses }, storage) {
   const adapter = new LokiJSAdapter({
     schema,
     migrations,
     dbName: name,
     useWebWorker: false,
     useIncrementalIndexedDB: true,
-    extraLokiOptions: { autosave: false },
+    extraLokiOptions: { autosave: false, ...(storage && { adapter: storage }) },
   })
   return new Database({ adapter, modelClasses })
 }

@@ -11,6 +11,7 @@ const schema = appSchema({
         { name: 'description', type: 'string', isOptional: true },
         { name: 'created_at', type: 'number' },
         { name: 'updated_at', type: 'number' },
+        { name: 'space_id', type: 'string', isOptional: true },
       ],
     }),
     tableSchema({
