@@ -13,6 +13,7 @@ from functools import cache
 from http.client import HTTPResponse
 from threading import BoundedSemaphore, Lock, Thread
 from typing import Any, ClassVar
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 import orjson
@@ -155,12 +156,17 @@ def _get(url: str, issuer: str, deadline: float) -> dict[str, Any]:
     handlers = [NoRedirects(), *([urllib.request.ProxyHandler({})] if is_local else [])]
     opener = urllib.request.build_opener(*handlers)
     response: HTTPResponse
-    with opener.open(url, timeout=STEP_S) as response:
-        body = b""
-        while piece := response.read1(MAX_ANSWER_BYTES):
-            body += piece
-            if len(body) > MAX_ANSWER_BYTES or time.monotonic() > deadline:
-                raise ValueError("The answer is too long, or takes too long.")
+    try:
+        with opener.open(url, timeout=STEP_S) as response:
+            body = b""
+            while piece := response.read1(MAX_ANSWER_BYTES):
+                body += piece
+                if len(body) > MAX_ANSWER_BYTES or time.monotonic() > deadline:
+                    raise ValueError("The answer is too long, or takes too long.")
+    except HTTPError as error:
+        # It is the answer itself, and keeps the connection open for as long as somebody has it.
+        error.close()
+        raise
     answer = orjson.loads(body)
     if not isinstance(answer, dict):
         raise TypeError("The answer is no JSON object.")

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import jwt
 import pytest
@@ -482,6 +483,19 @@ def test_a_provider_that_is_down_is_503_for_new_keys_and_nothing_else(
     issuer.rotate()
     refused = sign_in(own, issuer.token("fay", email=email))
     assert_problem(refused, 503, "unavailable")
+
+
+@pytest.mark.parametrize("instead", [refuse, lead_elsewhere])
+def test_no_connection_to_a_provider_outlives_its_answer(
+    own: Api, issuer: Issuer, instead: Any
+) -> None:
+    issuer.instead[KEYS] = instead
+    assert_problem(sign_in(own, issuer.token(email=new_email())), 503, "unavailable")
+    asking = issuer_of(issuer.url).asking
+    assert asking is not None
+    error = asking.exception()
+    assert isinstance(error, HTTPError)
+    assert error.fp is None or error.fp.closed
 
 
 def test_a_provider_that_hangs_holds_two_requests_for_some_seconds_and_no_others(
