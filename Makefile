@@ -9,7 +9,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --install -n auto --d
 CLI := $(BIN)/python -m deploy.local.cli
 
 .DEFAULT_GOAL := help
-.PHONY: help adopt run up-native down-native up up-mail up-monitoring down client-schema admin help-user scale restart migrate logs backup restore \
+.PHONY: help adopt from-mysql run up-native down-native up up-mail up-monitoring down client-schema admin help-user scale restart migrate logs backup restore \
 	drop-replaced purge keys \
 	test test-mysql test-cluster test-compose bench soak lint format migration lock client playground clean
 
@@ -121,6 +121,9 @@ format: $(VENV)/.dev  ## Format the code and fix what can be fixed
 
 adopt: $(VENV)/.runtime  ## Declare the tables of an app's own schema: make adopt SCHEMA=path/to/schema.ts
 	@$(BIN)/python -m schema.adopt --schema="$(SCHEMA)" --models="$(MODELS)" --migrations="$(MIGRATIONS)" --export="$(EXPORT)" --remove="$(REMOVE)" --demo="$(DEMO)"
+
+from-mysql: $(VENV)/.runtime  ## Print declarations of another MySQL database's tables: make from-mysql URL=mysql://…
+	@SOURCE_URL="$(or $(URL),$(SOURCE_URL))" $(BIN)/python -m schema.from_mysql --tables="$(TABLES)" --users="$(USERS)" --user-column="$(USER_COLUMN)" --print="$(PRINT)"
 
 migration: $(VENV)/.runtime  ## Write the migration for changed models: make migration M="add comments"
 	@REMOVE="$(REMOVE)" $(BIN)/python -m schema.migration "$(M)"

@@ -1,5 +1,6 @@
 """Declarations as text, formatted as ruff would: nothing else need be installed to write them."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from schema.adopt.declarations import INDEXED, Column, Table, quoted
@@ -42,12 +43,12 @@ def rendered(column: Column) -> Column:
     return replace(column, lines=(*above, *lines))
 
 
-def opening(table: Table) -> tuple[str, ...]:
+def opening(table: Table, whose: str = "The app's", base: str = "Synced") -> tuple[str, ...]:
     """Return the lines of a class before its columns."""
     shown = table.name if len(table.name) <= SHOWN else table.sql
     lines = [
-        f"class {table.class_name}(Synced, Base):",
-        f'    """The app\'s table `{shown}`."""',
+        f"class {table.class_name}({base}, Base):",
+        f'    """{whose} table `{shown}`."""',
         "",
         f"    __tablename__ = {quoted(table.sql)}",
     ]
@@ -59,16 +60,19 @@ def opening(table: Table) -> tuple[str, ...]:
 
 def head_for(head: str, tables: list[Table]) -> str:
     """Return the top of the module, with the imports that its tables need."""
-    generated = (_imports(True).strip(), _imports(False).strip())
+    generated = (_head(True).strip(), _head(False).strip())
     if "Synced" in head and head.strip() not in generated:
         return head
-    return _imports(any(table.columns for table in tables))
+    return _head(any(table.columns for table in tables))
 
 
-def _imports(has_columns: bool) -> str:
+def _head(has_columns: bool) -> str:
+    return imports(DOCSTRING, has_columns=has_columns)
+
+
+def imports(docstring: str, *, has_columns: bool, bases: Iterable[str] = ("Synced",)) -> str:
+    """Return the top of a module whose tables have these bases."""
     mapped = "\nfrom sqlalchemy.orm import Mapped\n" if has_columns else ""
     columns = "from shared.models import columns\n" if has_columns else ""
-    return (
-        f"{DOCSTRING}{mapped}\nfrom shared.database.base import Base\n{columns}"
-        "from shared.models.synced import Synced\n"
-    )
+    own = "".join(f"from shared.models.{base.lower()} import {base}\n" for base in sorted(bases))
+    return f"{docstring}{mapped}\nfrom shared.database.base import Base\n{columns}{own}"

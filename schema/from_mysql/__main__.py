@@ -1,0 +1,80 @@
+"""`make from-mysql`: read the tables of a database, print declarations or the map for a copy."""
+
+import sys
+
+import click
+
+from schema.adopt import declarations
+from schema.adopt.declarations import APP, Table
+from schema.adopt.demo import DEMO
+from schema.adopt.reader import ROOT
+from schema.adopt.schema import Refused
+from schema.from_mysql import printing
+from schema.from_mysql.catalog import read_catalog, source_url
+from schema.from_mysql.proposal import Proposal, propose
+
+
+@click.command()
+@click.option(
+    "--url",
+    envvar="SOURCE_URL",
+    default="",
+    help="The database: mysql://user:password@host/database.",
+)
+@click.option(
+    "--tables", default="", help="Which of its tables, by commas; all where none is named."
+)
+@click.option("--users", default="", help="The table of users, where it is not found.")
+@click.option(
+    "--user-column", default="", help="The column that names a user, without a foreign key."
+)
+@click.option("--print", "what", default="", help="map: what make copy-from needs.")
+def main(url: str, tables: str, users: str, user_column: str, what: str) -> None:
+    """Print declarations for the tables of a MySQL database."""
+    try:
+        if not url:
+            raise Refused("Say which database: make from-mysql URL=mysql://user:password@host/name")
+        if what not in ("", "models", "map"):
+            raise Refused("PRINT is models or map.")
+        wanted = [name for name in tables.split(",") if name]
+        database = source_url(url).database or ""
+        proposal = propose(read_catalog(url), wanted, users, user_column)
+        taken = _taken()
+        if what == "map":
+            print(printing.copy_map(proposal, database), end="")
+        else:
+            print(printing.module(proposal, database, taken), end="")
+        for line in _summary(proposal, taken):
+            print(line, file=sys.stderr)
+    except Refused as refusal:
+        sys.exit(f"make from-mysql: {refusal} Nothing was printed.")
+
+
+def _taken() -> list[Table]:
+    """Return the tables that are declared already."""
+    return [
+        table
+        for path in sorted((ROOT / APP).parent.glob("*.py"))
+        for table in declarations.parse(path.read_text()).tables
+    ]
+
+
+def _summary(proposal: Proposal, taken: list[Table]) -> list[str]:
+    lines = []
+    if proposal.users is None:
+        lines.append("No table of users was found: say USERS=table, or USER_COLUMN=column.")
+    if alone := [table.name for table in proposal.tables if not table.owner]:
+        lines.append(f"Without a way to a user: {', '.join(alone)}.")
+    lines += [f"Left out: {line}." for line in proposal.left_out]
+    names = {table.name.lower() for table in taken}
+    if twice := [table.name for table in proposal.tables if table.name.lower() in names]:
+        lines.append(
+            f"Declared already: {', '.join(twice)}. Take away what declares them (the demo is {DEMO}), or "
+            "these."
+        )
+    lines.append("Next: read what was printed; docs/existing-database.md goes on from there.")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
