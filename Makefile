@@ -10,7 +10,7 @@ CLI := $(BIN)/python -m deploy.local.cli
 
 .DEFAULT_GOAL := help
 .PHONY: help adopt from-mysql run up-native down-native up up-mail up-monitoring down client-schema admin help-user scale restart migrate logs backup restore \
-	drop-replaced purge keys \
+	drop-replaced purge job keys \
 	test test-mysql test-cluster test-compose bench soak lint format migration lock client playground clean
 
 help:  ## Show this list
@@ -74,6 +74,9 @@ drop-replaced: $(VENV)/.runtime  ## Remove the databases that restores have repl
 
 purge: $(VENV)/.runtime  ## Remove tombstones, sessions and counts that have had their time
 	@$(CLI) flask sync purge
+
+job: $(VENV)/.runtime  ## Run a job of the app's own: make job NAME=…
+	@$(CLI) flask sync jobs $(NAME)
 
 keys: $(VENV)/.runtime  ## Replace the key that signs tokens in .local/keys; older keys still verify
 	@$(BIN)/python -m deploy.keys .local/keys

@@ -166,7 +166,8 @@ def restore(stack: Stack) -> None:
 def fail_over(stack: Stack) -> None:
     """Make the writer read-only and lead its address to another; later all the way back."""
     passwords = {
-        user: stack.password(user) for user in ("root", "migrate", "auth", "users", "sync", "purge")
+        user: stack.password(user)
+        for user in ("root", "migrate", "auth", "users", "sync", "purge", "jobs")
     }
     standby = MariaDB(stack.directory / "standby", free_port(), passwords=passwords)
     if not standby.is_installed:

@@ -17,8 +17,9 @@ given=$secrets
 trap 'rm -f "$secrets.new"' EXIT
 if [ ! -e "$secrets" ]; then
     given=$secrets.new
-    deploy/local/secrets.sh "$given"
 fi
+# Those that the file lacks, in one of an older release too.
+deploy/local/secrets.sh "$given"
 compose="docker compose --env-file $given"
 volume=$($compose config | sed -n 's/^name: *//p')_mysql
 

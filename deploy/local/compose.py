@@ -76,6 +76,9 @@ class Compose:
 
     def flask(self, service: str, *command: str) -> None:
         """Run a command of a service."""
+        if command[0] == "jobs":
+            self.call("run", "--rm", *command)
+            return
         container = "purge" if command[0] == "purge" else service
         self.call("exec", container, "flask", "--app", f"services.{service}", *command)
 

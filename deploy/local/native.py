@@ -323,7 +323,7 @@ class Native:
 
     def flask(self, service: str, *command: str) -> None:
         """Run a command of a service."""
-        user = "purge" if command[0] == "purge" else service
+        user = command[0] if command[0] in ("purge", "jobs") else service
         app = ("flask", "--app", f"services.{service}")
         self.with_settings(user, *app, *command, LOG_SQL="false")
 

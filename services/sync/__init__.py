@@ -6,6 +6,7 @@ from flask import Flask
 
 from services.sync import config, routes, space_routes
 from services.sync.cli import purge_command
+from services.sync.jobs import jobs
 from shared.app import create_service
 from shared.models.tables import synced_tables
 
@@ -17,4 +18,5 @@ def create_app(**overrides: Any) -> Flask:
     blueprints = [routes.bp, routes.live, space_routes.bp]
     app = create_service("sync", config.load, blueprints, tables, overrides)
     app.cli.add_command(purge_command)
+    app.cli.add_command(jobs)
     return app

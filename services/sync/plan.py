@@ -35,10 +35,13 @@ class SyncConflict(Problem):
 class Push:
     """Who pushes, from what state of knowledge, and at which tick."""
 
+    #: Whose own space the records are in that name no other. Of a server: the space that its push is for.
     user_id: str
     session_id: str
     last_pulled_at: int
     tick: int
+    #: Whether it is the app's own server, which pulls nothing.
+    is_server: bool = False
 
 
 @dataclass
@@ -202,15 +205,16 @@ def _decide_record(
         made.repaired.append(id_)
     after = {**(table.empty_values if row is None else row.values), **values}
     lived = row is not None and not row.is_deleted
-    is_orphan, is_altered = _read_parents(table, after, row.values if row and lived else {})
+    is_orphan, is_altered = read_parents(table, after, row.values if row and lived else {})
     has_seen = has in (Known.SEEN, Known.SEEN_TOMBSTONE)
     new = Row(id_, after, is_deleted=is_orphan)
     # Rows that stay the same are not written, unless their new tick is what makes the device pull
     # them: because a value was changed, or to learn that the row that it has alive is deleted.
     stays = row is not None and (after, is_orphan) == (row.values, row.is_deleted)
-    if stays and not (has_seen and (is_repaired or is_orphan or is_altered)):
-        return
     made.differs = made.differs or is_orphan or is_altered
+    pulls_it = has_seen and not push.is_server
+    if stays and not (pulls_it and (is_repaired or is_orphan or is_altered)):
+        return
     made.has_deaths = made.has_deaths or (is_orphan and lived)
     if not is_orphan and _names_another_parent(table, after, row):
         made.names_parents = True
@@ -220,7 +224,7 @@ def _decide_record(
         (made.amended if action is Action.AMEND else made.overwritten).append(new)
 
 
-def _read_parents(
+def read_parents(
     table: SyncedTable, values: dict[str, Any], before: dict[str, Any]
 ) -> tuple[bool, bool]:
     """Put null in the place of what names no row; return whether the row can then not live, and

@@ -3,7 +3,7 @@
 from itertools import islice
 from typing import Any, Literal
 
-from services.sync import clock, rows
+from services.sync import clock, metering, rows
 from services.sync.merge import Operation
 from services.sync.plan import (
     Decisions,
@@ -21,8 +21,8 @@ from services.sync.sharing import names_a_space, push_to_spaces
 from shared.auth.revocations import raise_clock, raise_clocks
 from shared.database.bulk import CHUNK
 from shared.database.transaction import transaction
+from shared.models.rules import rules_of
 from shared.models.tables import SyncedTable, synced_tables
-from shared.observability import metrics
 
 
 def push_changes(
@@ -38,24 +38,19 @@ def push_changes(
     stored are repaired. Raises `SyncConflict` when `conflicts` is `reject` and there are any.
     """
     given = (user_id, session_id, changes, last_pulled_at, conflicts == "reject")
-    pushed = None if names_a_space(user_id, changes) else _push(*given)
+    has_more_to_heed = names_a_space(user_id, changes) or _has_rules(changes)
+    pushed = None if has_more_to_heed else _push(*given)
     pushed = pushed or push_to_spaces(*given)
     is_news = pushed.timestamp != pushed.since
     raise_clock(user_id, pushed.timestamp, (session_id, pushed.since) if is_news else None)
     raise_clocks(pushed.others, pushed.timestamp, session_id)
-    _count(changes, pushed)
+    metering.count(changes, pushed)
     return pushed
 
 
-def _count(changes: Changes, pushed: PushResult) -> None:
-    """Tell the metrics, once the push is committed."""
-    for change in changes.values():
-        for operation, entries in change.items():
-            metrics.RECORDS.labels("pushed", operation).inc(len(entries))
-    metrics.CONFLICTS.inc(sum(len(ids) for ids in pushed.resolved.values()))
-    metrics.REPAIRS.inc(sum(len(ids) for ids in pushed.repaired.values()))
-    metrics.REFUSALS.inc(sum(len(ids) for ids in pushed.refused.values()))
-    metrics.UNKNOWN_COLUMNS.inc(pushed.with_unknown_columns)
+def _has_rules(changes: Changes) -> bool:
+    """Return whether the app has a say in any of these changes."""
+    return any(rules_of(name) and any(change.values()) for name, change in changes.items())
 
 
 @transaction

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select, update
+from sqlalchemy import Select, bindparam, func, select, update
 
 from services.sync.merge import Row
 from services.sync.plan import Decisions, Push
 from shared.database.base import db
-from shared.database.bulk import chunks
+from shared.database.bulk import CHUNK, chunks
 from shared.database.json_rows import read_rows, write_rows
 from shared.models.columns import SPACE, Column
 from shared.models.tables import SyncedTable
@@ -73,6 +73,38 @@ def _load(
             *own, is_deleted, born, tick, repeated, created_by = read
             row = dict(zip(table.names, own, strict=True)) | space
             yield Row(str(id_), row, is_deleted, born, tick, repeated, created_by, space_id)
+
+
+def living(space_id: str, table: SyncedTable) -> Iterator[Row]:
+    """Yield the living rows of a space by ids, some at a time, so that others can be read in between."""
+    after = ""
+    while True:
+        values = {"space": space_id, "after": after}
+        found = list(read_rows(db.session.connection(), _find_living(table), values))
+        for id_, *values_of in found:
+            yield Row(str(id_), dict(zip(table.names, values_of, strict=True)), is_deleted=False)
+        if len(found) < CHUNK:
+            return
+        after = str(found[-1][0])
+
+
+@cache
+def _find_living(table: SyncedTable) -> Select[Any]:
+    c = table.sql.c
+    those = (table.of(bindparam("space")), ~c.is_deleted, c.id > bindparam("after"))
+    columns: list[Any] = [*table.record]
+    return select(*columns).where(*those).order_by(c.id).limit(CHUNK)
+
+
+def count_living(space_id: str, table: SyncedTable) -> int:
+    """Return how many rows of a table live in a space."""
+    return db.session.connection().scalar(_count_living(table), {"space": space_id}) or 0
+
+
+@cache
+def _count_living(table: SyncedTable) -> Select[Any]:
+    mine = table.of(bindparam("space"))
+    return select(func.count()).select_from(table.sql).where(mine, ~table.sql.c.is_deleted)
 
 
 def locate(

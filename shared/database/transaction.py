@@ -2,7 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -93,3 +94,14 @@ def transaction(work: Callable[P, T]) -> Callable[P, T]:
         raise AssertionError("unreachable")
 
     return run
+
+
+@contextmanager
+def one_transaction() -> Iterator[None]:
+    """Run a block in one transaction that writes, committed at its end, and takes as long as it takes.
+
+    It cannot be run again: what the database gives up leaves as it is, with nothing written.
+    """
+    with db.session.begin():
+        db.session.connection(execution_options={"writes": True})
+        yield

@@ -1,5 +1,6 @@
 """The synced tables and their columns, read off the models: the one whitelist of what travels."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -18,6 +19,7 @@ from sqlalchemy import (
 from shared.database.base import Base
 from shared.models.columns import DECLARED, SPACE, Column, DeclarationError, Value
 from shared.models.declaration import check_name, refuse_clashes
+from shared.models.rules import RULES
 from shared.models.space import SPACE_TABLES
 from shared.models.synced import Synced, server_tables
 
@@ -65,8 +67,7 @@ class SyncedTable:
     @cached_property
     def upward(self) -> Column | None:
         """Return the relation to what a row is below, and moves along with: the first that cascades."""
-        relations = (c for c in self.columns if c.relation and c.relation.on_delete == "cascade")
-        return next(relations, None)
+        return next(iter(self.cascading), None)
 
     @cached_property
     def home(self) -> Column | None:
@@ -90,6 +91,11 @@ class SyncedTable:
     def enforced(self) -> tuple[Column, ...]:
         """Return the columns whose row must name a living parent: those that cascade or are cleared."""
         return tuple(column for column in self.columns if column.is_enforced)
+
+    @cached_property
+    def cascading(self) -> tuple[Column, ...]:
+        """Return the relations whose row is deleted with its parent."""
+        return tuple(c for c in self.columns if c.relation and c.relation.on_delete == "cascade")
 
     def column(self, column: Column) -> SqlColumn[Value]:
         """Return the SQL column of a declared one."""
@@ -168,7 +174,33 @@ def synced_tables() -> tuple[SyncedTable, ...]:
                     f"{column.relation.parent!r}, which is not declared. Declare it, or make the "
                     "column a columns.string()."
                 )
+    for name, rules in RULES.items():
+        if name not in names:
+            raise DeclarationError(
+                f"The rule {rules[0].__qualname__} is about the table {name!r}, which is not declared. "
+                "Write its name on the wire."
+            )
     return tables
+
+
+@cache
+def parents_first() -> tuple[SyncedTable, ...]:
+    """Return the declared tables, each after those that its rows are deleted with, as far as there is such an
+    order, and always after the one whose space they are in.
+    """
+    tables = list(synced_tables())
+    ordered: list[SyncedTable] = []
+    while tables:
+        names = {table.name for table in tables}
+        free = (t for t in tables if not names & ({*_parents(t.cascading)} - {t.name}))
+        homed = (t for t in tables if t.depth is None or not names & {*_parents((t.home,))})
+        ordered.append(next(free, None) or next(homed))
+        tables.remove(ordered[-1])
+    return tuple(ordered)
+
+
+def _parents(relations: Iterable[Column | None]) -> Iterator[str]:
+    return (c.relation.parent for c in relations if c is not None and c.relation is not None)
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, select, update
 
 from shared.database.base import db
+from shared.database.bulk import chunks
 from shared.models import Member, Space, User
 from shared.now import now_ms
 from shared.web.errors import Unauthorized
@@ -45,6 +46,10 @@ GIVE_SPACES = (
 )
 
 
+FIND_SPACES = select(Space.id).where(Space.id.in_(bindparam("ids", expanding=True)))
+FIND_USERS = select(User.id).where(User.id.in_(bindparam("ids", expanding=True)))
+
+
 @dataclass(frozen=True)
 class Held:
     """What a transaction holds until it ends, and a tick above all of it."""
@@ -71,6 +76,14 @@ def hold(space_ids: Collection[str], *user_ids: str) -> Held:
 
     To be called before anything else is read in it. Raises `Unauthorized` when one of `user_ids` is gone.
     """
+    held = hold_those_there(space_ids, user_ids)
+    if not held.clocks.keys() >= set(user_ids):
+        raise Unauthorized
+    return held
+
+
+def hold_those_there(space_ids: Collection[str], user_ids: Collection[str]) -> Held:
+    """Do as `hold`, leaving out users who are gone."""
     connection = db.session.connection()
     spaces: dict[str, Row[Any]] = {}
     members: dict[str, dict[str, str]] = {}
@@ -87,7 +100,19 @@ def hold(space_ids: Collection[str], *user_ids: str) -> Held:
         clocks = {
             row.id: row.last_modified_at for row in connection.execute(CLOCKS, {"ids": users})
         }
-    if not clocks.keys() >= set(user_ids):
-        raise Unauthorized
     after = [*clocks.values(), *(space.last_tick for space in spaces.values())]
     return Held(spaces, members, clocks, max([now_ms(), *(tick + 1 for tick in after)]))
+
+
+def look_up_kinds(ids: Collection[str]) -> tuple[set[str], set[str]]:
+    """Return which of the ids are of shared spaces, and which of users, in no transaction.
+
+    To be asked before they are held: a lock on what is not there would hold up whoever makes it.
+    """
+    spaces: set[str] = set()
+    users: set[str] = set()
+    with db.engines["look_ups"].connect() as connection:
+        for some in chunks(sorted(ids)):
+            spaces.update(connection.scalars(FIND_SPACES, {"ids": some}))
+            users.update(connection.scalars(FIND_USERS, {"ids": some}))
+    return spaces, users

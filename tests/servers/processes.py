@@ -27,7 +27,7 @@ from deploy.local.machine import PATH, ROOT, children, free_port, program, setti
 #: What the native stack is made of.
 PROGRAMS = ("mariadbd", "mariadb-install-db", "redis-server", "nginx", "pgrep")
 #: The database's users besides root. Services and the purge get their rights from deploy/grants.py.
-DATABASE_USERS = ("migrate", "auth", "users", "sync", "purge")
+DATABASE_USERS = ("migrate", "auth", "users", "sync", "purge", "jobs")
 
 #: Who runs servers that must not be root, when we are.
 NOBODY = "nobody" if os.geteuid() == 0 else None

@@ -1,0 +1,192 @@
+"""What jobs write, and the page that shows how (docs/jobs.md)."""
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+import services.sync
+from services.sync.door import NoSuchSpace, every_space, writing
+from services.sync.jobs import jobs
+from services.sync.writing import Refused
+from shared.database.base import db
+from shared.models import User
+from shared.models.rules import refuse
+from tests.api import Api, Device, new_id, project, task, wire
+from tests.conftest import ROOT
+from tests.rules import ruled
+from tests.sharing import join, make_space
+
+
+@pytest.fixture(scope="module")
+def sync(application: Any) -> Flask:
+    """The sync service, for its commands."""
+    return services.sync.create_app()
+
+
+def run(sync: Flask, space_id: str, *calls: tuple[str, Any, Any]) -> None:
+    """Run a job that calls these methods of its block."""
+    with sync.app_context(), writing(space_id) as changes:
+        for word, table, given in calls:
+            getattr(changes, word)(table, given)
+
+
+def test_a_job_reads_and_writes_and_every_device_hears_of_it(sync: Flask, api: Api) -> None:
+    ann, ben = api.register(), api.register()
+    space = make_space(ann)
+    join(ann, space, ben, "reader")
+    p, gone = project(space_id=space), project(space_id=space)
+    ann.push(projects={"created": [p, gone]})
+    t = task(p["id"])
+    ann.push(tasks={"created": [t]})
+    for one in (ann, ben):
+        one.pull()
+    with sync.app_context(), writing(space) as changes:
+        assert {row["id"]: row for row in changes.rows("projects")} == {
+            row["id"]: wire(row) for row in (p, gone)
+        }
+        assert changes.find("tasks", t["id"]) == wire(t)
+        assert changes.find("tasks", gone["id"]) is None
+        changes.update("tasks", {"id": t["id"], "is_completed": True})
+        changes.delete("projects", gone["id"])
+        made = changes.create("projects", {"name": "by the job"})
+        under = changes.create("tasks", {"id": "mine", "project_id": made})
+        changes.update("tasks", {"id": under, "title": "and what is in it"})
+        changes.delete("tasks", new_id())
+    assert ann.pull()["timestamp"] == ben.pull()["timestamp"]
+    for one in (ann, ben):
+        assert one.rows["projects"].keys() == {p["id"], made}
+        assert one.rows["projects"][made]["space_id"] == space
+        assert one.rows["tasks"][t["id"]] == wire(t) | {"is_completed": True}
+        assert one.rows["tasks"]["mine"]["title"] == "and what is in it"
+
+
+def test_what_a_job_has_read_it_may_write_back(sync: Flask, device: Device) -> None:
+    p = project(description="x")
+    device.push(projects={"created": [p]})
+    before = device.pull()["timestamp"]
+    with sync.app_context(), writing(device.user_id) as changes:
+        for row in changes.rows("projects"):
+            assert row == wire(p)
+            changes.update("projects", row)
+    assert device.pull()["timestamp"] == before, "what stays the same wakes nobody"
+    with sync.app_context(), writing(device.user_id) as changes:
+        for row in changes.rows("projects"):
+            changes.update("projects", row | {"name": row["name"] + "!"})
+    device.pull()
+    assert device.rows["projects"][p["id"]] == wire(p) | {"name": p["name"] + "!"}
+
+
+def test_an_exception_in_the_block_applies_nothing(sync: Flask, device: Device) -> None:
+    good = ("create", "projects", wire(project()))
+    with pytest.raises(AttributeError):
+        run(sync, device.user_id, good, ("no_method", "projects", {}))
+    device.pull()
+    assert device.rows["projects"] == {}
+    run(sync, device.user_id, good)
+
+
+def test_what_a_rule_refuses_is_raised_and_nothing_is_applied(sync: Flask, device: Device) -> None:
+    def rule(change: Any) -> Any:
+        assert (change.user_id, change.role) == (None, "server")
+        return refuse("never") if change.after["name"] == "bad" else None
+
+    bad = project(name="bad")
+    calls = [("create", "projects", wire(row)) for row in (bad, project())]
+    said = f"projects {bad['id']}: never"
+    with ruled(projects=rule), pytest.raises(Refused, match=said) as raised:
+        run(sync, device.user_id, *calls)
+    assert raised.value.refused == {"projects": {bad["id"]: "never"}}
+    device.pull()
+    assert device.rows["projects"] == {}
+
+
+@pytest.mark.parametrize(
+    ("word", "table", "given"),
+    [
+        ("create", "no_table", {}),
+        ("create", "projects", {"nmae": "typo"}),
+        ("create", "projects", {"name": 7}),
+        ("create", "projects", {"name": "n" * 256}),
+        ("create", "projects", {"name": None}),
+        ("create", "projects", {"id": "not an id"}),
+        ("create", "projects", {"space_id": "another"}),
+        ("create", "tasks", {"space_id": None}),
+        ("update", "projects", {"name": "no id"}),
+        ("delete", "projects", 7),
+    ],
+)
+def test_a_mistake_of_a_job_is_told_at_once(
+    sync: Flask, device: Device, word: str, table: str, given: Any
+) -> None:
+    with pytest.raises(ValueError, match=table):
+        run(sync, device.user_id, (word, table, given), ("no_method", "projects", {}))
+
+
+def test_an_update_is_of_a_living_row(sync: Flask, device: Device) -> None:
+    p = project()
+    device.push(projects={"created": [p]})
+    device.pull()
+    device.push(projects={"deleted": [p["id"]]})
+    good = ("create", "projects", wire(project()))
+    for id_ in (p["id"], new_id()):
+        with pytest.raises(LookupError, match=id_):
+            run(sync, device.user_id, good, ("update", "projects", {"id": id_, "name": "x"}))
+    with pytest.raises(LookupError, match="deleted"):
+        run(sync, device.user_id, ("delete", "projects", "x"), ("update", "projects", {"id": "x"}))
+    device.pull()
+    assert device.rows["projects"] == {}
+
+
+def test_there_must_be_such_a_space(sync: Flask, device: Device) -> None:
+    space = make_space(device)
+    device.api.delete(f"/spaces/{space}", token=device.token)
+    for id_ in ("nobody", space):
+        with sync.app_context(), pytest.raises(NoSuchSpace), writing(id_):
+            pass
+
+
+def test_a_job_reads_more_rows_than_go_into_one_statement(
+    sync: Flask, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.sync.rows.CHUNK", 3)
+    monkeypatch.setattr("services.sync.door.CHUNK", 2)
+    services.sync.rows._find_living.cache_clear()
+    ids = sorted(f"p{n}" for n in range(10))
+    device.push(projects={"created": [project(id=id_) for id_ in ids]})
+    with sync.app_context():
+        with writing(device.user_id) as changes:
+            assert [row["id"] for row in changes.rows("projects")] == ids
+            for row in changes.rows("projects"):
+                assert changes.find("projects", row["id"]) == row
+        assert {*every_space()} >= {*db.session.scalars(select(User.id))}
+    services.sync.rows._find_living.cache_clear()
+
+
+def test_a_space_that_has_ended_is_none_of_every_space(sync: Flask, device: Device) -> None:
+    there, gone = make_space(device), make_space(device)
+    device.api.delete(f"/spaces/{gone}", token=device.token)
+    with sync.app_context():
+        found = list(every_space())
+    assert {device.user_id, there} <= {*found}
+    assert gone not in found
+    assert len(found) == len({*found})
+
+
+def test_the_job_of_the_page_deletes_what_was_done_long_ago(sync: Flask, device: Device) -> None:
+    p = project()
+    old, new, undone = (task(p["id"], is_completed=done) for done in (True, True, False))
+    new["updated_at"] = 4_000_000_000_000
+    device.push(projects={"created": [p]}, tasks={"created": [old, new, undone]})
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/jobs.md").read_text(), re.DOTALL)
+    namespace: dict[str, Any] = {}
+    exec(compile(code, "docs/jobs.md", "exec"), namespace)
+    try:
+        result = sync.test_cli_runner().invoke(args=["jobs", "delete-done", "--days", "90"])
+    finally:
+        jobs.commands.pop("delete-done")
+    assert result.exit_code == 0, result.output
+    device.pull()
+    assert device.rows["tasks"].keys() == {new["id"], undone["id"]}
