@@ -218,18 +218,23 @@ def load(stack: Running, path: Path, database: str) -> None:
 
 def record(stack: Running, live: str, beside: str, lost_after: int) -> None:
     """Tell the restored database what the live one loses: ticks, and which sessions ended."""
-    newest = 0
-    if "users" in tables(stack, live):
-        # A machine's clock may have run ahead in the time that is lost.
-        newest = int(sql(stack, f"SELECT COALESCE(MAX(last_modified_at), 0) FROM {live}.users"))
+    there = tables(stack, live)
+    ticks = {"users": "last_modified_at", "reference_clock": "mark"}
+    # A machine's clock may have run ahead in the time that is lost.
+    newest = [
+        int(sql(stack, f"SELECT COALESCE(MAX({tick}), 0) FROM {live}.{table}"))
+        for table, tick in ticks.items()
+        if table in there
+    ]
     now = now_ms()
-    lost_until = max(now, newest)
+    lost_until = max(now, *newest, 0)
     sql(
         stack,
         f"START TRANSACTION;"
         f"REPLACE INTO {beside}.restores (lost_after, lost_until) VALUES ({lost_after}, {lost_until});"
         # What is answered from now on lies behind the interval.
         f"UPDATE {beside}.users SET last_modified_at = GREATEST(last_modified_at, {lost_until + 1});"
+        f"UPDATE {beside}.reference_clock SET mark = GREATEST(mark, {lost_until + 1});"
         f"UPDATE {beside}.sessions SET revoked_at = {now} WHERE revoked_at IS NULL;"
         "COMMIT",
     )

@@ -15,7 +15,7 @@ from shared.database.base import Base
 from shared.database.differences import TablesDiffer, differences
 from shared.database.engines import job_options
 from shared.database.errors import number
-from shared.models.tables import synced_tables
+from shared.models.tables import reference_tables, synced_tables
 
 #: What a guarded request asks of a session.
 SESSION = "SELECT (id, user_id, revoked_at, expires_at, began_at_tick)"
@@ -25,6 +25,8 @@ ACCOUNT = (
     " has_spaces, pushed_by, pushed_since, pushed_at),"
     " UPDATE (last_modified_at, has_spaces, pushed_by, pushed_since, pushed_at)"
 )
+#: What whoever gives a tick asks of the clock of reference tables.
+REFERENCE_CLOCK = "SELECT, UPDATE (mark)"
 
 #: Who need not be there: databases of older releases have no user for jobs.
 OPTIONAL = {"jobs"}
@@ -35,6 +37,7 @@ NO_USER = {1133, 1410}
 def rights() -> dict[str, dict[str, str]]:
     """Return the rights by user and table."""
     tables = [table.sql.name for table in synced_tables()]
+    references = [table.sql.name for table in reference_tables()]
     return {
         "auth": {
             "users": "SELECT, INSERT, UPDATE",
@@ -46,6 +49,7 @@ def rights() -> dict[str, dict[str, str]]:
             "mail_outbox": "SELECT, INSERT, UPDATE, DELETE",
             "mail_codes": "SELECT, INSERT, UPDATE, DELETE",
             "mail_addresses": "SELECT, INSERT, UPDATE",
+            "reference_clock": REFERENCE_CLOCK,
         },
         "users": {
             "users": "SELECT, INSERT, UPDATE, DELETE",
@@ -60,6 +64,7 @@ def rights() -> dict[str, dict[str, str]]:
             "spaces": "SELECT, UPDATE",
             "members": "SELECT, UPDATE",
             "invitations": "SELECT, DELETE",
+            "reference_clock": REFERENCE_CLOCK,
             **dict.fromkeys(tables, "SELECT, DELETE"),
         },
         "sync": {
@@ -73,7 +78,10 @@ def rights() -> dict[str, dict[str, str]]:
             "resends": "SELECT, INSERT, UPDATE, DELETE",
             "mail_outbox": "INSERT",
             "mail_addresses": "SELECT, INSERT, UPDATE",
-            **dict.fromkeys(tables, "SELECT, INSERT, UPDATE"),
+            # Loads are calls of the API too, so whoever serves writes what they write.
+            "reference_clock": "SELECT, UPDATE (mark, tick)",
+            "reference_loads": "SELECT, INSERT, UPDATE (loaded_at)",
+            **dict.fromkeys((*tables, *references), "SELECT, INSERT, UPDATE"),
         },
         "purge": {
             "users": "SELECT (id, last_modified_at, purged_until, has_spaces),"
@@ -88,7 +96,9 @@ def rights() -> dict[str, dict[str, str]]:
             "mail_outbox": "SELECT (id, expires_at), DELETE",
             "mail_codes": "SELECT (id, expires_at), DELETE",
             "mail_addresses": "SELECT (address_hash, last_at), DELETE",
-            **dict.fromkeys(tables, "SELECT, DELETE"),
+            "reference_clock": "SELECT, UPDATE (purged_until)",
+            "reference_loads": "SELECT, DELETE",
+            **dict.fromkeys((*tables, *references), "SELECT, DELETE"),
         },
         # Jobs of the app's own, which write rows as sync does and nothing else.
         "jobs": {
@@ -97,6 +107,7 @@ def rights() -> dict[str, dict[str, str]]:
             # To hold them; no job changes one.
             "members": "SELECT, UPDATE (joined_at)",
             "resends": "SELECT, INSERT, UPDATE",
+            "reference_clock": REFERENCE_CLOCK,
             **dict.fromkeys(tables, "SELECT, INSERT, UPDATE"),
         },
     }

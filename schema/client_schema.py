@@ -21,7 +21,7 @@ from schema.client_versions import (
     migrations_to_print,
 )
 from shared.models.columns import Column
-from shared.models.tables import SyncedTable, synced_tables
+from shared.models.tables import DeclaredTable, pulled_tables
 from shared.web.schemas import camel
 
 ROOT = Path(__file__).parent.parent
@@ -82,7 +82,7 @@ def render(schema: Schema, *, typed: bool) -> str:
 def _models(schema: Schema) -> Iterator[dict[str, Any]]:
     """Yield what the class of each table's model has."""
     columns = {table["name"]: {c["name"] for c in table["columns"]} for table in schema["tables"]}
-    by_name = {table.name: table for table in synced_tables()}
+    by_name = {table.name: table for table in pulled_tables()}
     tables = [by_name[name] for name in columns]
     shown = {
         table.name: [c for c in table.wire_columns if c.name in columns[table.name]]
@@ -163,7 +163,7 @@ def _decorator(column: Column, known: str | None) -> str:
     return known if known in allowed[column.kind] else allowed[column.kind][0]
 
 
-def _children(table: SyncedTable, shown: dict[str, list[Column]]) -> Iterator[tuple[str, Column]]:
+def _children(table: DeclaredTable, shown: dict[str, list[Column]]) -> Iterator[tuple[str, Column]]:
     for child, columns in shown.items():
         for column in columns:
             if column.relation and column.relation.parent == table.name:

@@ -7,7 +7,7 @@ device must neither be refused at its start by WatermelonDB nor have its databas
 from typing import Any
 
 from schema.adopt.schema import KEPT, Column, Migration, Refused, Schema, Table, names_of
-from shared.models.tables import synced_tables
+from shared.models.tables import pulled_tables
 
 
 def declared_tables() -> list[Table]:
@@ -25,7 +25,7 @@ def declared_tables() -> list[Table]:
                 for column in table.wire_columns
             ],
         )
-        for table in synced_tables()
+        for table in pulled_tables()
     ]
 
 

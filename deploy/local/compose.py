@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 
 from deploy.local.machine import LOCAL, PARTS, ROOT, check_start, run, settings_file
 
@@ -80,7 +81,9 @@ class Compose:
             self.call("run", "--rm", *command)
             return
         container = "purge" if command[0] == "purge" else service
-        self.call("exec", container, "flask", "--app", f"services.{service}", *command)
+        # What comes from a file or a pipe is no terminal.
+        options = [] if sys.stdin.isatty() else ["-T"]
+        self.call("exec", *options, container, "flask", "--app", f"services.{service}", *command)
 
     def logs(self) -> None:
         """Follow the logs of all parts, until Ctrl-C."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 from shared.models.declaration import UNQUOTED
-from shared.models.synced import SERVER_COLUMNS, server_tables
+from shared.models.declared import server_tables
+from shared.models.synced import SERVER_COLUMNS
 
 #: Columns that every synced table has or will have.
 OWNED_COLUMNS = {*SERVER_COLUMNS, "space_id"}

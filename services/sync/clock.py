@@ -3,13 +3,35 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, case, exists, func, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    select,
+    text,
+    update,
+)
 
 from shared.database.base import db
 from shared.database.bulk import chunks
-from shared.models import Restore, User
+from shared.database.transaction import transaction
+from shared.models import ReferenceClock, Restore, User
+from shared.models.tables import reference_tables
 from shared.now import now_ms
+from shared.reference_clock import cover
 from shared.web.errors import Unauthorized
+
+
+def _reference_clock() -> tuple[ColumnElement[int], ...]:
+    """Return what a pull reads of the clock of reference tables, where there are any."""
+    columns = (ReferenceClock.tick, ReferenceClock.purged_until)
+    if reference_tables():
+        return tuple(select(column).scalar_subquery() for column in columns)
+    return tuple(literal_column("0").label(column.key) for column in columns)
+
 
 #: Built once, since every push or pull runs them. `READ`, of which a `Reading` is made, is part of a pull.
 LOCK = select(User.last_modified_at).where(User.id == bindparam("user")).with_for_update()
@@ -22,6 +44,7 @@ READ = select(
     .scalar_subquery(),
     exists().where(Restore.has_lost(User.last_modified_at)),
     User.has_spaces,
+    *_reference_clock(),
 ).where(User.id == bindparam("user"))
 #: The clock before comes back in the place of a row's new id, so that one statement locks, reads and writes.
 TAKE = text(
@@ -53,6 +76,12 @@ SET = (
         (User.last_modified_at, bindparam("tick")),
     )
 )
+#: A clock is only ever raised.
+RAISE = (
+    update(User)
+    .where(User.id == bindparam("user"), User.last_modified_at < bindparam("tick"))
+    .values(last_modified_at=bindparam("tick"))
+)
 GIVE_BACK = (
     update(User)
     .where(User.id == bindparam("user"))
@@ -79,6 +108,10 @@ class Reading:
     is_lost: bool
     #: Whether the user may have more to read than the rows of the personal space.
     has_spaces: bool
+    #: The tick of the last load of a reference table; 0: there was none.
+    loaded: int
+    #: Tombstones of reference tables were removed up to here; 0: none.
+    loads_purged_until: int
 
 
 def lock(user_id: str) -> int:
@@ -103,11 +136,14 @@ def take_tick(user_id: str, session_id: str) -> tuple[int, int] | None:
             return None
         tick = max(now, present + 1)
         connection.execute(SET, {"user": user_id, "session": session_id, "tick": tick})
+        cover(tick)
         return present, tick
     taken = connection.execute(TAKE, {"user": user_id, "session": session_id, "now": now})
     if not taken.rowcount:
         return None
-    return taken.lastrowid, max(now, taken.lastrowid + 1)
+    tick = max(now, taken.lastrowid + 1)
+    cover(tick)
+    return taken.lastrowid, tick
 
 
 def set_to(user_id: str, session_id: str, tick: int) -> None:
@@ -119,6 +155,12 @@ def set_to(user_id: str, session_id: str, tick: int) -> None:
 def give_back(user_id: str, present: int) -> None:
     """Set the locked clock to what it was before a tick that nothing needed."""
     db.session.connection().execute(GIVE_BACK, {"user": user_id, "tick": present})
+
+
+@transaction
+def raise_to(user_id: str, tick: int) -> None:
+    """Raise a user's clock to the tick of a load, so that whatever is pushed from now on is later."""
+    db.session.connection().execute(RAISE, {"user": user_id, "tick": tick})
 
 
 @dataclass(frozen=True)
@@ -138,3 +180,9 @@ def read_moves(user_ids: Sequence[str]) -> Iterator[Move]:
         with db.engines["look_ups"].connect() as connection:
             rows = connection.execute(MOVES, {"users": some}).all()
         yield from (Move(*row) for row in rows)
+
+
+def read_loaded() -> int:
+    """Return the committed tick of the last load of a reference table; 0 for none."""
+    with db.engines["look_ups"].connect() as connection:
+        return connection.scalar(select(ReferenceClock.tick)) or 0

@@ -10,7 +10,7 @@ import orjson
 from services.sync.schemas import LATEST, SAFE_ID
 from services.sync.selection import Mode, PullRequest, Scope
 from services.sync.views import Key
-from shared.models.tables import synced_tables
+from shared.models.tables import pulled_tables
 from shared.web.errors import Problem
 
 
@@ -57,7 +57,7 @@ def read(text: object, pull: PullRequest, limit: int) -> Cursor:
         0 <= cursor.timestamp <= LATEST
         and 0 <= (scope.dead_after or 0) <= LATEST
         and (cursor.id == "" or SAFE_ID.fullmatch(cursor.id))
-        and table in [known.name for known in synced_tables()]
+        and table in [known.name for known in pulled_tables()]
     )
     if not is_possible or seal != _seal(pull, limit):
         raise InvalidCursor

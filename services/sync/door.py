@@ -105,7 +105,7 @@ def _named(changes: Changes) -> set[str]:
     return {
         named
         for name, change in changes.items()
-        if tables_by_name()[name].is_shareable
+        if name in tables_by_name() and tables_by_name()[name].is_shareable
         for operation, records in change.items()
         if operation != "deleted"
         for record in records

@@ -20,7 +20,7 @@ from marshmallow import (
 from services.sync.config import CONFLICTS
 from services.sync.schemas import LATEST, load_changes
 from services.sync.selection import Migration
-from shared.models.tables import synced_tables
+from shared.models.tables import pulled_tables
 from shared.web.json_body import read_json
 from shared.web.schemas import Query, camel
 
@@ -95,11 +95,11 @@ class MigrationSchema(Schema):
             added.setdefault(entry["table"], set()).update(entry["columns"] or ())
         return Migration(
             tables=frozenset(
-                t.name for t in synced_tables() if t.name in (given.get("tables") or ())
+                t.name for t in pulled_tables() if t.name in (given.get("tables") or ())
             ),
             columns={
                 t.name: frozenset(t.names) & added[t.name]
-                for t in synced_tables()
+                for t in pulled_tables()
                 if t.name in added
             },
         )
@@ -212,7 +212,7 @@ class PushParameters(Parameters):
 
         Raises `InvalidParameter`, and as `read_json` and `load_changes` do.
         """
-        tables = [table.name for table in synced_tables()]
+        tables = [table.name for table in pulled_tables()]
         most = current_app.config["MAX_PUSH_RECORDS"]
         changes, in_body = load_changes(read_json(), tables, most)
         return {"changes": changes, **self.load_parameters((request.args, in_body))}

@@ -1,25 +1,40 @@
 """Pull: everything that changed for a device since it last pulled, as JSON."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache, partial
-from itertools import chain
+from itertools import chain, count
 from tempfile import SpooledTemporaryFile
+from typing import TypeVar
 
 import orjson
+from sqlalchemy import Connection
 
+from services.sync.clock import raise_to
 from services.sync.cursor import Cursor, InvalidCursor, write
-from services.sync.reading import Page, part_of, read_all, start_page, units_of, values_of
+from services.sync.reading import (
+    IsBehind,
+    Page,
+    part_of,
+    read_all,
+    start_page,
+    units_of,
+    values_of,
+)
 from services.sync.selection import BUCKETS, CREATED, UPDATED, Mode, PullRequest
 from services.sync.views import OWN, Key
 from shared.database.base import db
 from shared.database.union import TAG_BYTES, Group, by_part, grouped, number, read_rows
-from shared.models.tables import synced_tables
+from shared.models.tables import pulled_tables
 from shared.observability import metrics
+
+T = TypeVar("T")
 
 #: Rows of a table that wait for those of another bucket are in memory up to here, then in a file.
 SPOOL_BYTES = 4 * 1024 * 1024
 PIECE_BYTES = 64 * 1024
+#: Loads that may end while one pull begins.
+MAX_RAISES = 10
 NO_ROWS = orjson.dumps({bucket: [] for bucket in BUCKETS})
 
 
@@ -42,11 +57,25 @@ def _pieces(pull: PullRequest) -> Iterator[bytes]:
         yield _nothing_new(pull.last_pulled_at)
         return
     # A connection of its own: the answer outlives the request's session.
-    with db.engine.connect() as connection, connection.begin():
-        start, groups = read_all(connection, pull)
+    with _reading(pull, partial(read_all, pull=pull)) as (_, (start, groups)):
         is_updated = pull.created_as_updated or start.scope.mode is Mode.RESTORED
         streamed = UPDATED if is_updated else CREATED
         yield from _encode(groups, start.reading.present, start.scope.mode, streamed)
+
+
+@contextmanager
+def _reading(pull: PullRequest, begin: Callable[[Connection], T]) -> Iterator[tuple[Connection, T]]:
+    """Hold a snapshot, in which a user's clock is not before the last load of a reference table."""
+    for attempt in count(1):
+        try:
+            with db.engine.connect() as connection, connection.begin():
+                begun = begin(connection)
+                yield connection, begun
+                return
+        except IsBehind as behind:
+            if attempt == MAX_RAISES:
+                raise
+            raise_to(pull.caller.user_id, behind.tick)
 
 
 def pull_page(pull: PullRequest, limit: int, cursor: Cursor | None) -> Iterator[bytes]:
@@ -61,10 +90,10 @@ def pull_page(pull: PullRequest, limit: int, cursor: Cursor | None) -> Iterator[
     if cursor is None and _is_up_to_date(pull):
         metrics.PULLS.labels("nothing").inc()
         return iter((_nothing_new(pull.last_pulled_at),))
-    names = [table.name for table in synced_tables()]
+    names = [table.name for table in pulled_tables()]
     rows: list[bytes] = []
-    with db.engine.connect() as connection, connection.begin():
-        start = start_page(connection, pull, cursor.scope if cursor else None)
+    known = cursor.scope if cursor else None
+    with _reading(pull, partial(start_page, pull=pull, known=known)) as (connection, start):
         owes_tombstones = cursor is not None and start.scope.dead_after is not None
         if owes_tombstones and pull.last_pulled_at < start.purged_until:
             raise InvalidCursor
@@ -122,7 +151,7 @@ def _encode(
 ) -> Iterator[bytes]:
     """Return the JSON of an answer with these rows, which come in the order of the tables."""
     before = b'{"changes":{'
-    tables = synced_tables()
+    tables = pulled_tables()
     for at, some in by_part(groups, range(len(tables))):
         yield before + orjson.dumps(tables[at].name) + b":"
         before = b","

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from services.sync import clock
+from services.sync.reference_rows import loads_until
 from shared.database import errors
 from shared.database.base import db
 from shared.database.bulk import execute_count
@@ -22,13 +23,15 @@ from shared.models import (
     MailAddress,
     MailCode,
     Member,
+    ReferenceClock,
+    ReferenceLoad,
     Resend,
     Revocation,
     Session,
     Space,
     User,
 )
-from shared.models.tables import SyncedTable, synced_tables
+from shared.models.tables import ReferenceTable, SyncedTable, reference_tables, synced_tables
 from shared.now import DAY_MS, now_ms
 from shared.web.errors import Unauthorized
 
@@ -68,6 +71,10 @@ def purge(tombstone_days: int) -> dict[str, int]:
         table.name: _purge_tombstones(table, before) + _purge_nobodys(table)
         for table in synced_tables()
     }
+    for reference in reference_tables():
+        purged[reference.name] = _purge_reference(reference, before)
+    if reference_tables():
+        purged["reference_loads"] = _purge_loads(before)
     member: Any = Member.__table__.c
     left = and_(member.has_left, member.left_tick < before)
     purged["members"] = _purge_ticked(
@@ -97,6 +104,53 @@ def _purge_tombstones(table: SyncedTable, before: int) -> int:
     c = table.sql.c
     old = and_(c.is_deleted, c.updated_at_ms < before)
     return _purge_ticked(Ticked(c.user_id, c.id, c.updated_at_ms, old))
+
+
+def _purge_reference(table: ReferenceTable, before: int) -> int:
+    """Remove tombstones of a reference table, and note up to which tick, in the same transactions."""
+    total = 0
+    c = table.sql.c
+    old = and_(c.is_deleted, c.changed_load <= loads_until(before))
+    while found := _find(select(c.id).where(old)):
+        gone = and_(c.id.in_([row.id for row in found]), old)
+        try:
+            total += _purge_references(table, gone)
+        except DBAPIError as error:
+            if errors.why_unavailable(error) not in errors.ROLLED_BACK:
+                raise
+            # A load writes it. There is a next time.
+            log.warning("purge_skipped", extra={"table": table.name})
+            break
+    return total
+
+
+@transaction
+def _purge_references(table: ReferenceTable, gone: ColumnElement[bool]) -> int:
+    last = select(func.max(table.sql.c.changed_load)).where(gone).scalar_subquery()
+    # Of the load itself, or of the next one that is still known.
+    until = db.session.scalar(
+        select(func.min(ReferenceLoad.tick)).where(ReferenceLoad.number >= last)
+    )
+    if until is not None:
+        noted = update(ReferenceClock).where(ReferenceClock.purged_until < until)
+        db.session.execute(noted.values(purged_until=until))
+    return execute_count(delete(table.sql).where(gone))
+
+
+def _purge_loads(before: int) -> int:
+    """Remove loads that are older than any device asks for, but for the last of them.
+
+    To a device that asks nevertheless all rows count as loaded since: it gets more than it lacks.
+    """
+    tick = ReferenceLoad.tick
+    newest = select(func.max(tick)).where(tick < before).scalar_subquery()
+    total = 0
+    old = select(ReferenceLoad.number).where(ReferenceLoad.number > 0, tick < newest)
+    while found := _find(old):
+        numbers = [number for (number,) in found]
+        gone = delete(ReferenceLoad).where(ReferenceLoad.number.in_(numbers))
+        total += transaction(execute_count)(gone)
+    return total
 
 
 def _purge_ticked(rows: Ticked) -> int:

@@ -17,7 +17,7 @@ from services.sync.plan import (
 )
 from services.sync.relations import Touched, settle
 from services.sync.schemas import Changes
-from services.sync.sharing import names_a_space, push_to_spaces
+from services.sync.sharing import leaves_own_space, push_to_spaces
 from shared.auth.revocations import raise_clock, raise_clocks
 from shared.database.bulk import CHUNK
 from shared.database.transaction import transaction
@@ -38,7 +38,7 @@ def push_changes(
     stored are repaired. Raises `SyncConflict` when `conflicts` is `reject` and there are any.
     """
     given = (user_id, session_id, changes, last_pulled_at, conflicts == "reject")
-    has_more_to_heed = names_a_space(user_id, changes) or _has_rules(changes)
+    has_more_to_heed = leaves_own_space(user_id, changes) or _has_rules(changes)
     pushed = None if has_more_to_heed else _push(*given)
     pushed = pushed or push_to_spaces(*given)
     is_news = pushed.timestamp != pushed.since

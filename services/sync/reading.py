@@ -14,9 +14,10 @@ from itertools import chain
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Dialect, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Dialect, bindparam, select
 
 from services.sync.clock import READ, Reading
+from services.sync.reference_rows import newest_load, select_reference
 from services.sync.selection import (
     How,
     Kind,
@@ -44,7 +45,7 @@ from shared.database.union import (
     read_rows,
 )
 from shared.models.columns import ID
-from shared.models.tables import SyncedTable, synced_tables
+from shared.models.tables import ReferenceTable, SyncedTable, pulled_tables, synced_tables
 from shared.observability import metrics
 from shared.web.errors import Unauthorized
 
@@ -56,6 +57,18 @@ READINGS = len(fields(Reading))
 FEW = 8
 #: Parts of a statement, where they are as many as tables times spaces.
 MAX_PARTS = 100
+
+
+class IsBehind(Exception):
+    """The user's clock stands before the last load of a reference table, whose tick this is.
+
+    It is to be raised, and all to be read anew: else a push could be given a tick before that load's, of
+    which other devices, which have that load, would never hear.
+    """
+
+    def __init__(self, tick: int) -> None:
+        super().__init__()
+        self.tick = tick
 
 
 @dataclass(frozen=True)
@@ -84,9 +97,12 @@ class Start:
 
 
 def read_all(connection: Connection, pull: PullRequest) -> tuple[Start, Iterator[Group]]:
-    """Read the clock and the rows of all tables: of few at once, of many those that have news."""
+    """Read the clock and the rows of all tables: of few at once, of many those that have news.
+
+    Raises `IsBehind`.
+    """
     dialect = connection.dialect
-    tables = range(len(synced_tables()))
+    tables = range(len(pulled_tables()))
     if len(tables) <= FEW:
         # What is selected depends on what the clock says: mostly this.
         expected = scope(pull.last_pulled_at, pull.last_pulled_at, 0, None)
@@ -94,7 +110,8 @@ def read_all(connection: Connection, pull: PullRequest) -> tuple[Start, Iterator
         head = _head(dialect, asks_for_news=False)
         rows = read_rows(connection, [head, *parts], values_of(pull, expected))
         first, *others = next(rows, [b""])
-        if not _read_head(first)[0].has_spaces:
+        reading = _read_head(first)[0]
+        if not reading.has_spaces and reading.loaded <= reading.present:
             start = _start(connection, pull, first)
             if start.scope == expected:
                 return start, _grouped(parts, chain([others], rows))
@@ -109,7 +126,7 @@ def read_all(connection: Connection, pull: PullRequest) -> tuple[Start, Iterator
 
 def start_page(connection: Connection, pull: PullRequest, known: Scope | None) -> Start:
     """Read the clock, and of each table when it last changed, for a page of a pull in the `known` scope, if
-    it is not the first.
+    it is not the first. Raises `IsBehind`.
     """
     return _start(connection, pull, _ask_for_news(connection, pull), known)
 
@@ -131,14 +148,19 @@ def _start(
     connection: Connection, pull: PullRequest, head: bytes, known: Scope | None = None
 ) -> Start:
     """Decide by what the statement of the clock found how a pull goes on: in the `known` scope, or else the
-    one that the clock demands, which is counted. Raises `Unauthorized` for an account that is gone.
+    one that the clock demands, which is counted. Raises `Unauthorized` for an account that is gone, and
+    `IsBehind`.
     """
     since, caller = pull.last_pulled_at, pull.caller
     reading, newest = _read_head(head)
     view = View.read(connection, pull) if reading.has_spaces else None
-    purged_until = max(reading.purged_until, view.purged_until() if view else 0)
+    purged_until = max(
+        reading.purged_until, reading.loads_purged_until, view.purged_until() if view else 0
+    )
     if known:
         return Start(reading, known, purged_until, newest, view)
+    if reading.loaded > reading.present:
+        raise IsBehind(reading.loaded)
     demanded = scope(since, reading.present, purged_until, reading.lost_after)
     has_nothing = reading.present == since and not reading.is_lost and pull.migration is None
     if has_nothing:
@@ -155,19 +177,22 @@ def units_of(
     """Yield what is to be read: of the own space all tables, or those that may have rows for the device, and
     of others those that have. `timestamp`: of a page.
     """
+    places = range(len(pulled_tables()))
     if start.view is not None:
         news = _news(connection, start.view.concerned(start.scope))
         yield from start.view.units(start.scope, news, timestamp)
-        return
-    for place in range(len(synced_tables())):
+        places = places[len(synced_tables()) :]
+    for place in places:
         unit = _own(pull, start.scope, place)
         if not start.newest or may_have_news(start.newest[place], pull.last_pulled_at, unit.kind):
             yield unit
+        if start.view is not None:
+            yield from start.view.refused(place, start.scope)
 
 
 def _own(pull: PullRequest, scope_: Scope, place: int) -> Unit:
-    """Return a table's rows in the one space of a user."""
-    return Unit(place, OWN, kind_of(pull, scope_, synced_tables()[place]), {})
+    """Return a table's rows in the one space of a user, or those of a reference table."""
+    return Unit(place, OWN, kind_of(pull, scope_, pulled_tables()[place]), {})
 
 
 def _news(connection: Connection, spaces: Sequence[str]) -> News:
@@ -213,8 +238,12 @@ def _in_turn(
 @lru_cache
 def _head(dialect: Dialect, *, asks_for_news: bool) -> CompiledPart:
     """Return what reads the clock and, when asked, the tick of each table's last change."""
-    news = [newest(table) for table in synced_tables()] if asks_for_news else []
+    news = [_newest(table) for table in pulled_tables()] if asks_for_news else []
     return CompiledPart(dialect, HEAD, Part(READ.add_columns(*news), as_list=True))
+
+
+def _newest(table: SyncedTable | ReferenceTable) -> ColumnElement[int]:
+    return newest_load(table) if isinstance(table, ReferenceTable) else newest(table)
 
 
 @lru_cache
@@ -231,7 +260,7 @@ def _part(
     dialect: Dialect, place: int, kind: Kind, *, by_pages: bool, has_after: bool
 ) -> CompiledPart:
     """Return what reads the rows of a table. `has_after`: of those after an id."""
-    table = synced_tables()[place]
+    table = pulled_tables()[place]
     part = _select(table, kind, by_pages=by_pages)
     key = part.query.selected_columns[0]
     if by_pages:
@@ -241,7 +270,9 @@ def _part(
     return CompiledPart(dialect, place, part)
 
 
-def _select(table: SyncedTable, kind: Kind, *, by_pages: bool) -> Part:
+def _select(table: SyncedTable | ReferenceTable, kind: Kind, *, by_pages: bool) -> Part:
+    if isinstance(table, ReferenceTable):
+        return select_reference(table, kind, by_pages=by_pages)
     match kind.how:
         case How.LEFT:
             return select_left(table, kind)

@@ -1,6 +1,7 @@
 """The calls of docs/api.md, "Sync service"."""
 
 import logging
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from flask import Blueprint, Response, current_app, g, jsonify, request
@@ -15,6 +16,7 @@ from services.sync.selection import PullRequest
 from services.sync.spelling import meant
 from shared.auth.guard import require_access_token
 from shared.observability import metrics
+from shared.reference_clock import has_load_after
 from shared.web.bounds import takes_large_bodies
 from shared.web.calls import call
 from shared.web.errors import Problem
@@ -63,6 +65,8 @@ def push(parameters: dict[str, Any]) -> Response:
     """Apply a device's changes: all of them or none."""
     metrics.PAYLOAD_BYTES.labels("pushed").observe(request.content_length or 0)
     pushed = push_changes(g.caller.user_id, g.caller.session_id, **parameters)
+    if has_load_after(parameters["last_pulled_at"], g.caller.clock):
+        pushed = replace(pushed, up_to_date=False)
     if pushed.ignored:
         # Lines for people are read by those who build the app; elsewhere the metric is enough.
         level = logging.WARNING if current_app.config["LOG_TEXT"] else logging.DEBUG

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, fields, validate
 
 from services.sync.merge import Operation
-from shared.models.tables import SyncedTable
+from shared.models.tables import DeclaredTable, SyncedTable, pulled_tables
 from shared.web.errors import Fault, Faults, InvalidRequest, TooLarge
 from shared.web.records import RECORD_ID_PATTERN, Id, by_table, columns, record
 from shared.web.schemas import Answer
@@ -32,7 +32,7 @@ def lists(record: type[Schema]) -> dict[str, fields.Field[Any]]:
     }
 
 
-def pulled(table: SyncedTable) -> fields.Field[Any]:
+def pulled(table: DeclaredTable) -> fields.Field[Any]:
     """Return the field of a table's changes in a pull."""
     return fields.Nested(Answer.from_dict(lists(record(table)), name=f"{table.name}.pulled"))
 
@@ -40,7 +40,7 @@ def pulled(table: SyncedTable) -> fields.Field[Any]:
 class PulledSchema(Answer):
     """The answer of a pull."""
 
-    changes = fields.Nested(lambda: by_table(Answer, pulled, "PulledChanges"))
+    changes = fields.Nested(lambda: by_table(Answer, pulled, "PulledChanges", pulled_tables))
     timestamp = fields.Integer(validate=validate.Range(min=0))
     cursor = fields.String(metadata={"optional": True})
     experimental_strategy = fields.String(

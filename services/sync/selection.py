@@ -27,7 +27,7 @@ from shared.auth.sessions import Caller
 from shared.database.union import Part
 from shared.models import Member, Resend, Session
 from shared.models.columns import Column
-from shared.models.tables import SyncedTable
+from shared.models.tables import DeclaredTable, SyncedTable
 
 
 class Mode(StrEnum):
@@ -114,7 +114,7 @@ class Kind:
     how: How | None = None
 
 
-def kind_of(pull: PullRequest, scope_: Scope, table: SyncedTable, how: How | None = None) -> Kind:
+def kind_of(pull: PullRequest, scope_: Scope, table: DeclaredTable, how: How | None = None) -> Kind:
     """Return what decides the SQL for a table in a pull; `how`: of one space among several."""
     return Kind(
         scope_.mode,
@@ -186,8 +186,8 @@ def select_rows(table: SyncedTable, kind: Kind, *, by_pages: bool = False) -> Pa
     if kind.migration and kind.mode is not Mode.FIRST:
         if table.name in kind.migration.tables:
             live, fresh, dead = ALL, ALL, NONE
-        elif filled := _filled(table, kind.migration.columns.get(table.name, frozenset())):
-            live = or_(live, *filled)
+        elif held := filled(table, kind.migration.columns.get(table.name, frozenset())):
+            live = or_(live, *held)
     if kind.created_as_updated:
         fresh = NONE
     if by_pages:
@@ -197,9 +197,9 @@ def select_rows(table: SyncedTable, kind: Kind, *, by_pages: bool = False) -> Pa
     if kind.how is not None:
         live, fresh, dead = _among_others(table, kind, live, fresh, dead)
     columns = table.sent_record if kind.how in (None, How.OWN) else table.shared_record
-    query = select(*columns).where(table.of(bindparam("user")), _wanted(c, live, dead))
+    query = select(*columns).where(table.of(bindparam("user")), wanted(c, live, dead))
     bare = None if dead is NONE else (DELETED, c.is_deleted)
-    return Part(query, _bucket(c, fresh, dead), bare)
+    return Part(query, bucket(c, fresh, dead), bare)
 
 
 # Of several spaces. Parameters are lists of them: `active`, those that the user reads; `above`, of these
@@ -295,7 +295,7 @@ def select_again(table: SyncedTable, kind: Kind) -> Part:
             gone.c.user_id.in_(bindparam("above", expanding=True)), _is_gone(gone.c, kind)
         ),
         select(left.c.id).where(left.c.user_id.in_(bindparam("left_above", expanding=True))),
-        _resent(table),
+        resent(table),
     ).subquery()
     query = (
         select(*table.shared_record)
@@ -309,13 +309,13 @@ def select_again(table: SyncedTable, kind: Kind) -> Part:
     )
     if kind.migration:
         # What the migration brings is not sent again.
-        query = query.where(~func.coalesce(_brought(table, kind.migration), false()))
+        query = query.where(~func.coalesce(brought(table, kind.migration), false()))
     return Part(query, UPDATED)
 
 
 def select_resent(table: SyncedTable, kind: Kind) -> Part:
     """Return the ids that count as changed, of which the user reads no row."""
-    ids = _resent(table).subquery()
+    ids = resent(table).subquery()
     query = select(ids.c.id).where(
         ~_has(table, "active", ids.c.id, lambda row: ~row.is_deleted),
         ~_has(table, "telling", ids.c.id, lambda row: _is_gone(row, kind)),
@@ -324,7 +324,8 @@ def select_resent(table: SyncedTable, kind: Kind) -> Part:
     return Part(query, DELETED, (DELETED, ALL))
 
 
-def _resent(table: SyncedTable) -> Select[Any]:
+def resent(table: DeclaredTable) -> Select[Any]:
+    """Return the ids of a table that count as changed for the caller, since a push of them was refused."""
     return select(Resend.row_id.label("id")).where(
         Resend.user_id == bindparam("me"),
         Resend.table_name == table.sql.name,
@@ -332,14 +333,15 @@ def _resent(table: SyncedTable) -> Select[Any]:
     )
 
 
-def _wanted(c: Any, live: ColumnElement[bool], dead: ColumnElement[bool]) -> ColumnElement[bool]:
+def wanted(c: Any, live: ColumnElement[bool], dead: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition for the rows to send: living ones of which `live` is true, and dead ones."""
     if dead is NONE:
         return and_(~c.is_deleted, live)
     # One condition, where it is one, is one range of the index.
     return live if live is dead else or_(and_(~c.is_deleted, live), and_(c.is_deleted, dead))
 
 
-def _bucket(
+def bucket(
     c: Any, fresh: ColumnElement[bool], dead: ColumnElement[bool]
 ) -> ColumnElement[int] | int:
     """Return the bucket of a row, as SQL where it depends on the row."""
@@ -352,19 +354,19 @@ def _bucket(
     return case(*cases, (fresh, created), else_=updated)
 
 
-def _brought(table: SyncedTable, migration: Migration) -> ColumnElement[bool]:
+def brought(table: DeclaredTable, migration: Migration) -> ColumnElement[bool]:
     """Return whether a live row is sent for a migration, whenever it changed."""
     if table.name in migration.tables:
         return ALL
-    return or_(false(), *_filled(table, migration.columns.get(table.name, frozenset())))
+    return or_(false(), *filled(table, migration.columns.get(table.name, frozenset())))
 
 
-def _filled(table: SyncedTable, names: frozenset[str]) -> list[ColumnElement[bool]]:
+def filled(table: DeclaredTable, names: frozenset[str]) -> list[ColumnElement[bool]]:
     """Return conditions for the known columns of `names` to hold something: more than a new column does."""
     return [_is_filled(table, column) for column in table.columns if column.name in names]
 
 
-def _is_filled(table: SyncedTable, column: Column) -> ColumnElement[bool]:
+def _is_filled(table: DeclaredTable, column: Column) -> ColumnElement[bool]:
     sql = table.column(column)
     if column.optional:
         return sql.is_not(None)

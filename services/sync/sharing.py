@@ -28,16 +28,24 @@ from shared.database.bulk import chunks, insert_or_update
 from shared.database.transaction import transaction
 from shared.models import Member, Resend, User
 from shared.models.columns import SPACE
-from shared.models.tables import SyncedTable, parents_first, tables_by_name
+from shared.models.tables import (
+    DeclaredTable,
+    parents_first,
+    pulled_tables,
+    reference_tables,
+    tables_by_name,
+)
 from shared.spaces.holding import Held, hold
 
 
-def names_a_space(user_id: str, changes: Changes) -> bool:
-    """Return whether a record names another space than the user's own."""
+def leaves_own_space(user_id: str, changes: Changes) -> bool:
+    """Return whether a record names another space than the user's own, or is of a reference table."""
+    if any(any(changes.get(table.name, {}).values()) for table in reference_tables()):
+        return True
     return any(
         isinstance(named := record.get(SPACE.name), str) and named not in ("", user_id)
         for name, change in changes.items()
-        if tables_by_name()[name].is_shareable
+        if name in tables_by_name() and tables_by_name()[name].is_shareable
         for operation, records in change.items()
         if operation != "deleted"
         for record in records
@@ -100,6 +108,8 @@ def sort(sorting: Sorting, changes: Changes) -> None:
         if table.name in changes:
             sorting.sort(table, list(entries_of(changes[table.name])))
     sorting.finish()
+    for reference in reference_tables():
+        sorting.refuse_entries(reference, entries_of(changes.get(reference.name, {})))
 
 
 def write_sorted(push: Push, sorting: Sorting) -> bool:
@@ -118,9 +128,10 @@ def _remember(push: Push, sorting: Sorting) -> None:
 
     They know an id by another row, and hear by this what it is to them.
     """
+    by_name = {table.name: table for table in pulled_tables()}
     for ids_by_table in (sorting.refused, sorting.hidden):
         for name, ids in ids_by_table.items():
-            _resend(push.user_id, tables_by_name()[name], list(ids), push.tick)
+            _resend(push.user_id, by_name[name], list(ids), push.tick)
     if sorting.refused:
         own = update(User).where(User.id == push.user_id, ~User.has_spaces)
         db.session.execute(own.values(has_spaces=True))
@@ -139,7 +150,7 @@ def remember_revived(sorting: Sorting) -> None:
             _resend(user_id, table, ids, tick)
 
 
-def _resend(user_id: str, table: SyncedTable, ids: Sequence[str], tick: int | None) -> None:
+def _resend(user_id: str, table: DeclaredTable, ids: Sequence[str], tick: int | None) -> None:
     sent: Any = Resend.__table__
     later = case((sent.c.tick > tick, sent.c.tick), else_=tick)
     for some in chunks(ids):

@@ -13,7 +13,7 @@ from services.sync.rows import Place
 from services.sync.schemas import SAFE_ID
 from shared.models.columns import SPACE
 from shared.models.rules import DUPLICATE_ID, NO_SUCH_SPACE, READ_ONLY, RULES
-from shared.models.tables import SyncedTable
+from shared.models.tables import DeclaredTable, ReferenceTable, SyncedTable
 
 #: The role of the app's server, in every space.
 SERVER = "server"
@@ -235,7 +235,12 @@ class Sorting:
             if record is not None:
                 self._refuse(table, id_, NO_SUCH_SPACE)
 
-    def _refuse(self, table: SyncedTable, id_: str, word: str) -> None:
+    def refuse_entries(self, table: ReferenceTable, entries: Iterable[Entry]) -> None:
+        """Refuse all that the push names in a table that is the server's own."""
+        for _, id_, _ in entries:
+            self._refuse(table, id_, READ_ONLY)
+
+    def _refuse(self, table: DeclaredTable, id_: str, word: str) -> None:
         self.refused.setdefault(table.name, {})[id_] = word
 
     def _place(

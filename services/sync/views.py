@@ -11,7 +11,7 @@ from typing import Any
 
 from services.sync.memberships import Membership, read_memberships, read_resends
 from services.sync.selection import How, Kind, Mode, PullRequest, Scope, kind_of, may_have_news
-from shared.models.tables import SyncedTable, synced_tables
+from shared.models.tables import SyncedTable, pulled_tables, synced_tables
 
 #: In the order in which pages go through a table: 0 to 3 for the own space, a shared one, one that was
 #: left, and refused rows; then when the space was made, and its id; 1 for rows that count as changed.
@@ -83,6 +83,15 @@ class View:
         told = _Told(self, scope, timestamp)
         for place, table in enumerate(synced_tables()):
             yield from told.units(place, table, news)
+
+    def refused(self, place: int, scope: Scope) -> Iterator[Unit]:
+        """Yield what counts as changed of a reference table: rows of which a push was refused, and ids that
+        name none.
+        """
+        table = pulled_tables()[place]
+        if scope.mode is Mode.CHANGES and table.sql.name in self.resends:
+            for key, how in (((*OWN[:3], 1), How.AGAIN), (RESENT, How.RESENT)):
+                yield Unit(place, key, kind_of(self.pull, scope, table, how), {})
 
 
 @dataclass(frozen=True)

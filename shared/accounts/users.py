@@ -9,6 +9,7 @@ from shared.accounts.mail import tell_email_changed
 from shared.database.base import db
 from shared.models import User
 from shared.now import now_ms
+from shared.reference_clock import cover
 from shared.web.errors import Problem
 
 
@@ -72,6 +73,7 @@ def add_user(
     )
     db.session.add(user)
     flush_user()
+    cover(now)
     return user
 
 

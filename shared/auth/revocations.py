@@ -22,7 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from shared import redis
 from shared.database.base import db
 from shared.database.engines import STATEMENT_S, TRANSACTION_S
-from shared.models import Restore, Revocation
+from shared.models import ReferenceClock, Restore, Revocation
 from shared.now import now_ms
 from shared.observability import metrics
 
@@ -62,15 +62,17 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
 #: KEYS: list, clock. ARGV: session, longest lease. -1: the list cannot be believed; 0: revoked; 1: alive,
-#: with Redis's time, when the last restore was made, and the user's clock. A lease that runs longer than
-#: any is one from before Redis's clock was set back.
+#: with Redis's time, when the last restore was made, the tick of the last load of a reference table, and the
+#: user's clock. A lease that runs longer than any is one from before Redis's clock was set back.
 CHECK = (
     NOW
     + """
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) then return {0} end
 local lease = tonumber(redis.call('ZSCORE', KEYS[1], 'lease') or 0)
 if lease <= now or lease > now + ARGV[2] then return {-1} end
-return {1, now, redis.call('ZSCORE', KEYS[1], 'restored') or 0, redis.call('GET', KEYS[2])}
+local restored = redis.call('ZSCORE', KEYS[1], 'restored') or 0
+local loaded = redis.call('ZSCORE', KEYS[1], 'loaded') or 0
+return {1, now, restored, loaded, redis.call('GET', KEYS[2])}
 """
 )
 
@@ -96,17 +98,19 @@ return {now, mark > now and 1 or 0}
 """
 )
 
-#: KEYS: list. ARGV: mark, its life, end of the lease, longest lease, when the last restore was made, then
-#: for how long and which session. Only for a list that is still the one in which the round began. The
-#: lease is only ever raised, but for one from before Redis's clock was set back.
+#: KEYS: list. ARGV: mark, its life, end of the lease, longest lease, when the last restore was made, the tick
+#: of the last load, then for how long and which session. Only for a list that is still the one in which the
+#: round began. Lease and tick are only ever raised, but for a lease from before Redis's clock was set back.
 FILL = (
     NOW
     + """
 local mark = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0)
 if mark <= now then return 0 end
+local loaded = tonumber(redis.call('ZSCORE', KEYS[1], 'loaded') or 0)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-for i = 6, #ARGV, 2 do redis.call('ZADD', KEYS[1], 'GT', now + ARGV[i], ARGV[i + 1]) end
+for i = 7, #ARGV, 2 do redis.call('ZADD', KEYS[1], 'GT', now + ARGV[i], ARGV[i + 1]) end
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1], ARGV[5], 'restored')
+redis.call('ZADD', KEYS[1], math.max(loaded, tonumber(ARGV[6])), 'loaded')
 local lease = tonumber(redis.call('ZSCORE', KEYS[1], 'lease') or 0)
 if lease < tonumber(ARGV[3]) or lease > now + ARGV[4] then
   redis.call('ZADD', KEYS[1], ARGV[3], 'lease')
@@ -114,6 +118,13 @@ end
 return 1
 """
 )
+
+#: KEYS: list. ARGV: life of the list, the tick of a load.
+NOTE_LOAD = """
+redis.call('ZADD', KEYS[1], 'GT', ARGV[2], 'loaded')
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return 1
+"""
 
 #: KEYS: clock. ARGV: tick, life, and a channel and what is told there, if anything. A clock is only ever
 #: raised. A server that forbids the channel has the clock all the same.
@@ -137,7 +148,9 @@ return 1
 
 @dataclass(frozen=True)
 class Answer:
-    """Redis's answer about a session. `clock`: the user's sync clock, None when it is not known."""
+    """Redis's answer about a session. `clock`: the user's sync clock, or that of reference tables if it is
+    later; None when the first is not known.
+    """
 
     is_revoked: bool
     clock: int | None = None
@@ -190,7 +203,7 @@ def _check(claims: Mapping[str, Any]) -> tuple[Answer | None, str]:
         return None, "no_lease"
     if redis.is_doubtful(LEASE_OVER_S):
         return None, "new_connection"
-    _, redis_now, restored, clock = found
+    _, redis_now, restored, loaded, clock = found
     now = now_ms()
     if (
         abs(now - int(redis_now)) > SKEW_MS
@@ -200,7 +213,8 @@ def _check(claims: Mapping[str, Any]) -> tuple[Answer | None, str]:
         or claims["iat"] * 1000 <= int(float(restored)) + SKEW_MS
     ):
         return None, "odd_time"
-    return Answer(is_revoked=False, clock=int(clock) if clock else None), "alive"
+    later = max(int(clock), int(float(loaded))) if clock else None
+    return Answer(is_revoked=False, clock=later), "alive"
 
 
 def raise_clock(user_id: str, tick: int, moved: tuple[str, int] | None = None) -> None:
@@ -228,6 +242,12 @@ def raise_clocks(clocks: Mapping[str, int], tick: int, session_id: str = NOBODY)
 
 def _told(user_id: str, tick: int, session_id: str, before: int) -> list[str]:
     return [MOVES, " ".join((user_id, str(tick), session_id, str(before)))]
+
+
+def note_load(tick: int) -> None:
+    """Let Redis know of the clock of reference tables. What it misses it hears of in the next round."""
+    if redis.is_configured():
+        redis.run_on_each(NOTE_LOAD, {list_key(n): (LIST_MS, tick) for n in range(SHARDS)})
 
 
 def drop_clock(user_id: str) -> None:
@@ -308,6 +328,7 @@ class Copy:
 
     now: int
     restored: int
+    loaded: int
     rows: Sequence[Row[int, str, int]]
 
 
@@ -369,8 +390,12 @@ class Reconciler:
     def read(self, since: int | None) -> Copy:
         """Read what was revoked since some time, or all that is to be remembered."""
         with db.engine.connect() as connection:
-            now, restored = connection.execute(
-                select(database_now(), select(func.max(Restore.lost_until)).scalar_subquery())
+            now, restored, loaded = connection.execute(
+                select(
+                    database_now(),
+                    select(func.max(Restore.lost_until)).scalar_subquery(),
+                    select(ReferenceClock.tick).scalar_subquery(),
+                )
             ).one()
             wanted = select(Revocation.shard, Revocation.session_id, Revocation.until)
             # Set back, the clock says nothing of the order.
@@ -378,7 +403,7 @@ class Reconciler:
                 wanted = wanted.where(Revocation.until > now)
             else:
                 wanted = wanted.where(Revocation.revoked_at > since - OVERLAP_MS)
-            return Copy(int(now), restored or 0, connection.execute(wanted).all())
+            return Copy(int(now), restored or 0, loaded or 0, connection.execute(wanted).all())
 
     def fill(self, begun: Round, copy: Copy) -> bool:
         """Add what was read to the lists and prolong their leases; return whether all took it."""
@@ -393,7 +418,7 @@ class Reconciler:
             list_key(n): (
                 *(self.mark, MARK_MS),
                 *(begun.begun[n] + LEASE_MS, LEASE_MS),
-                *(copy.restored, *entries[n]),
+                *(copy.restored, copy.loaded, *entries[n]),
             )
             for n in range(SHARDS)
         }

@@ -5,12 +5,14 @@ from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Select, bindparam, case, exists, func, null, select, update
+from sqlalchemy.orm import InstrumentedAttribute
 
 from shared.auth.revocations import Ended, record
 from shared.database.base import db
 from shared.database.bulk import chunks
 from shared.database.transaction import look_up
-from shared.models import Restore, Session, User
+from shared.models import ReferenceClock, Restore, Session, User
+from shared.models.tables import reference_tables
 from shared.now import now_ms
 from shared.web.errors import Unauthorized
 
@@ -37,8 +39,8 @@ class Caller:
 
     user_id: str
     session_id: str
-    #: The user's sync clock, as it stood when the request began. None when it is not known, or stands
-    #: in an interval that a restore lost.
+    #: The user's sync clock, as it stood when the request began, or that of reference tables if it was
+    #: later. None when it is not known, or stands in an interval that a restore lost.
     clock: int | None = None
     #: The account's role.
     role: str | None = None
@@ -46,8 +48,16 @@ class Caller:
     profile: Profile | None = field(default=None, compare=False, repr=False)
 
 
+def _later(clock: InstrumentedAttribute[int]) -> Any:
+    """Return the later one of a user's clock and that of reference tables, where there are any."""
+    if not reference_tables():
+        return clock
+    loaded = select(ReferenceClock.tick).scalar_subquery()
+    return case((loaded > clock, loaded), else_=clock)
+
+
 _CLOCK = case(
-    (~exists().where(Restore.has_lost(User.last_modified_at)), User.last_modified_at)
+    (~exists().where(Restore.has_lost(User.last_modified_at)), _later(User.last_modified_at))
 ).label("clock")
 #: Built once, since it runs with every request that Redis cannot vouch for.
 FIND_CALLER = (

@@ -6,6 +6,7 @@ from pkgutil import iter_modules
 from shared.models.account import LoginFailures, Session, User
 from shared.models.identity import Identity
 from shared.models.mail import Mail, MailAddress, MailCode
+from shared.models.reference import Reference, ReferenceClock, ReferenceLoad
 from shared.models.restore import Restore
 from shared.models.revocation import Revocation
 from shared.models.space import Invitation, Member, Resend, Space
@@ -19,6 +20,9 @@ __all__ = [
     "MailAddress",
     "MailCode",
     "Member",
+    "Reference",
+    "ReferenceClock",
+    "ReferenceLoad",
     "Resend",
     "Restore",
     "Revocation",

@@ -4,28 +4,21 @@ A declaration is a class in a module of this folder: its columns are what travel
 pull, push, repair and cascade follow from them. Add a class, then a migration (`make migration`).
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Index
 from sqlalchemy.orm import Mapped, MappedColumn, declared_attr, mapped_column
 
-from shared.database.base import Base
 from shared.models.columns import DECLARED, ID, RECORD_ID, TABLE_OPTIONS, Column, index_name
-from shared.models.declaration import read_declaration
+from shared.models.declared import Declared
 
 
-class Synced:
+class Synced(Declared):
     """The columns that a row needs to be synced, besides its own.
 
     Keyed by space first: no statement can reach another space's row, two spaces may hold the same
     id, and one space's rows lie together on disk.
     """
-
-    __tablename__: Any
-    #: The table's name on the wire, where it is not its name in SQL.
-    WIRE_NAME: ClassVar[str | None] = None
-    #: Whether an app may put rows into a shared space: records then have the wire column `space_id`.
-    SHAREABLE: ClassVar[bool] = False
 
     #: The space's id. The name is from before there were shared ones: a personal space has its user's id.
     user_id: Mapped[str] = mapped_column(ID, primary_key=True, sort_order=-20)
@@ -40,12 +33,6 @@ class Synced:
     created_by: Mapped[str] = mapped_column(ID, sort_order=93)
     #: Tick at which a repeat of the push that made the row last wrote edits. NULL: never.
     repeated_at_ms: Mapped[int | None] = mapped_column(BigInteger, sort_order=94)
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse what cannot be meant; raise `DeclarationError`."""
-        taken = {name.lower() for name in Base.metadata.tables}
-        read_declaration(cls, SERVER_COLUMNS, taken | server_tables())
-        super().__init_subclass__(**kwargs)
 
     @declared_attr.directive
     @classmethod
@@ -69,11 +56,4 @@ class Synced:
         )
 
 
-SERVER_COLUMNS = frozenset(Synced.__annotations__) - {"__tablename__", "WIRE_NAME", "SHAREABLE"}
-
-
-def server_tables() -> set[str]:
-    """Return the names of the tables that are not declared: the server's own."""
-    # One without a name is refused when its declaration is read.
-    declared = {str(vars(model).get("__tablename__")) for model in Synced.__subclasses__()}
-    return {"alembic_version", *Base.metadata.tables} - declared
+SERVER_COLUMNS = frozenset(Synced.__annotations__)

@@ -1,6 +1,6 @@
-"""The synced tables and their columns, read off the models: the one whitelist of what travels."""
+"""The declared tables and their columns, read off the models: the one whitelist of what travels."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -19,9 +19,11 @@ from sqlalchemy import (
 from shared.database.base import Base
 from shared.models.columns import DECLARED, SPACE, Column, DeclarationError, Value
 from shared.models.declaration import check_name, refuse_clashes
+from shared.models.declared import Declared, server_tables
+from shared.models.reference import REFERENCE_TABLES, Reference
 from shared.models.rules import RULES
 from shared.models.space import SPACE_TABLES
-from shared.models.synced import Synced, server_tables
+from shared.models.synced import Synced
 
 
 def _quoted(name: str) -> str:
@@ -30,12 +32,12 @@ def _quoted(name: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class SyncedTable:
+class DeclaredTable:
     """One declared table. Names are those on the wire; `sql` has its own."""
 
     name: str
     #: The class that declares it.
-    model: type[Synced]
+    model: type[Declared]
     sql: Table
     columns: tuple[Column, ...]
 
@@ -63,6 +65,38 @@ class SyncedTable:
     def empty_values(self) -> dict[str, Value]:
         """Return the values of a row that was sent without any. What it belongs to is not known."""
         return {c.name: None if c.is_enforced else c.empty for c in self.wire_columns}
+
+    def column(self, column: Column) -> SqlColumn[Value]:
+        """Return the SQL column of a declared one."""
+        return self.sql.c[column.attribute]
+
+    def value(self, column: Column, *, is_sent: bool = False) -> ColumnElement[Value]:
+        """Return the value of a declared column: of a required text, empty if a release did not know it.
+
+        A required relation that is newer than the row is null to the server, and empty when it is sent.
+        """
+        sql = self.column(column)
+        is_filled = is_sent if column.is_enforced else isinstance(sql.type, Text)
+        if column.optional or not is_filled:
+            return sql
+        return func.coalesce(sql, literal_column("''", sql.type))
+
+    @cached_property
+    def record(self) -> tuple[ColumnElement[Value], ...]:
+        """Return what a record on the wire is made of, by its names: the id and the columns."""
+        return self._record(is_sent=False)
+
+    def _record(self, *, is_sent: bool) -> tuple[ColumnElement[Value], ...]:
+        values = [self.value(c, is_sent=is_sent).label(_quoted(c.name)) for c in self.columns]
+        return (self.sql.c.id, *values)
+
+
+class ReferenceTable(DeclaredTable):
+    """A table whose rows are the server's own (shared/models/reference.py)."""
+
+
+class SyncedTable(DeclaredTable):
+    """A table whose rows are in spaces."""
 
     @cached_property
     def upward(self) -> Column | None:
@@ -97,26 +131,6 @@ class SyncedTable:
         """Return the relations whose row is deleted with its parent."""
         return tuple(c for c in self.columns if c.relation and c.relation.on_delete == "cascade")
 
-    def column(self, column: Column) -> SqlColumn[Value]:
-        """Return the SQL column of a declared one."""
-        return self.sql.c[column.attribute]
-
-    def value(self, column: Column, *, is_sent: bool = False) -> ColumnElement[Value]:
-        """Return the value of a declared column: of a required text, empty if a release did not know it.
-
-        A required relation that is newer than the row is null to the server, and empty when it is sent.
-        """
-        sql = self.column(column)
-        is_filled = is_sent if column.is_enforced else isinstance(sql.type, Text)
-        if column.optional or not is_filled:
-            return sql
-        return func.coalesce(sql, literal_column("''", sql.type))
-
-    @cached_property
-    def record(self) -> tuple[ColumnElement[Value], ...]:
-        """Return what a record on the wire is made of, by its names: the id and the columns."""
-        return self._record(is_sent=False)
-
     @cached_property
     def sent_record(self) -> tuple[ColumnElement[Value], ...]:
         """Return the same as a device is sent it, of a row in a personal space."""
@@ -135,10 +149,6 @@ class SyncedTable:
         space = func.nullif(key, bindparam("me"), type_=key.type).label(_quoted(SPACE.name))
         return (space,) if self.is_shareable else ()
 
-    def _record(self, *, is_sent: bool) -> tuple[ColumnElement[Value], ...]:
-        values = [self.value(c, is_sent=is_sent).label(_quoted(c.name)) for c in self.columns]
-        return (self.sql.c.id, *values)
-
     def of(self, space_id: str | ColumnElement[str]) -> ColumnElement[bool]:
         """Return the condition that every statement on a synced table begins with."""
         return self.sql.c.user_id == space_id
@@ -146,34 +156,10 @@ class SyncedTable:
 
 @cache
 def synced_tables() -> tuple[SyncedTable, ...]:
-    """Return every declared table, in the order of declaration. Raises `DeclarationError`."""
-    tables = tuple(
-        SyncedTable(
-            model.WIRE_NAME or str(model.__tablename__),
-            model,
-            sql,
-            tuple(c.info[DECLARED] for c in sql.c if DECLARED in c.info),
-        )
-        for model in Synced.__subclasses__()
-        for sql in [Base.metadata.tables[model.__tablename__]]
-    )
-    for table in tables:
-        check_name(table.model.__name__, table.name)
-    refuse_clashes("The tables", [table.name for table in tables])
+    """Return every table of spaces, in the order of declaration. Raises `DeclarationError`."""
+    tables = tuple(SyncedTable(*_read(model)) for model in Synced.__subclasses__())
+    _check((*tables, *reference_tables()))
     names = {table.name for table in tables}
-    for table in tables:
-        if table.is_shareable and SPACE.name in {name.lower() for name in table.names}:
-            raise DeclarationError(
-                f"{table.model.__name__} is shareable, so its records have a column space_id, and it "
-                "cannot declare another. Remove the column, or SHAREABLE."
-            )
-        for column in table.columns:
-            if column.relation and column.relation.parent not in names:
-                raise DeclarationError(
-                    f"{table.model.__name__}.{column.attribute} names the table "
-                    f"{column.relation.parent!r}, which is not declared. Declare it, or make the "
-                    "column a columns.string()."
-                )
     for name, rules in RULES.items():
         if name not in names:
             raise DeclarationError(
@@ -181,6 +167,62 @@ def synced_tables() -> tuple[SyncedTable, ...]:
                 "Write its name on the wire."
             )
     return tables
+
+
+@cache
+def reference_tables() -> tuple[ReferenceTable, ...]:
+    """Return every reference table, in the order of declaration."""
+    return tuple(ReferenceTable(*_read(model)) for model in Reference.__subclasses__())
+
+
+@cache
+def pulled_tables() -> tuple[SyncedTable | ReferenceTable, ...]:
+    """Return all that is pulled: the tables of spaces, then the reference tables."""
+    return (*synced_tables(), *reference_tables())
+
+
+def _read(model: type[Declared]) -> tuple[str, type[Declared], Table, tuple[Column, ...]]:
+    sql = Base.metadata.tables[model.__tablename__]
+    columns = tuple(c.info[DECLARED] for c in sql.c if DECLARED in c.info)
+    return model.WIRE_NAME or str(model.__tablename__), model, sql, columns
+
+
+def _check(tables: Sequence[DeclaredTable]) -> None:
+    """Raise `DeclarationError` for what cannot be meant of tables together."""
+    for table in tables:
+        check_name(table.model.__name__, table.name)
+    refuse_clashes("The tables", [table.name for table in tables])
+    by_name = {table.name: table for table in tables}
+    for table in tables:
+        if table.is_shareable and SPACE.name in {name.lower() for name in table.names}:
+            raise DeclarationError(
+                f"{table.model.__name__} is shareable, so its records have a column space_id, and it "
+                "cannot declare another. Remove the column, or SHAREABLE."
+            )
+        for column in table.columns:
+            if column.relation:
+                _check_relation(table, column, by_name.get(column.relation.parent))
+
+
+def _check_relation(table: DeclaredTable, column: Column, parent: DeclaredTable | None) -> None:
+    where = f"{table.model.__name__}.{column.attribute}"
+    if parent is None:
+        name = column.relation and column.relation.parent
+        raise DeclarationError(
+            f"{where} names the table "
+            f"{name!r}, which is not declared. Declare it, or make the "
+            "column a columns.string()."
+        )
+    if isinstance(parent, ReferenceTable) and column.is_enforced:
+        raise DeclarationError(
+            f"{where} names the reference table {parent.name!r}, whose rows come and go by loads. Write "
+            f"columns.relation({parent.name!r}, 'keep')."
+        )
+    if isinstance(table, ReferenceTable) and not isinstance(parent, ReferenceTable):
+        raise DeclarationError(
+            f"{where} names {parent.name!r}, whose rows are their users', and everybody reads a reference "
+            "table. Let it name a reference table, or make the column a columns.string()."
+        )
 
 
 @cache
@@ -205,12 +247,12 @@ def _parents(relations: Iterable[Column | None]) -> Iterator[str]:
 
 @cache
 def unsynced_tables() -> tuple[Table, ...]:
-    """Return the server's own tables, but for those of spaces."""
-    names = server_tables() - SPACE_TABLES
+    """Return the server's own tables, but for those of spaces and of reference tables."""
+    names = server_tables() - SPACE_TABLES - REFERENCE_TABLES
     return tuple(table for table in Base.metadata.tables.values() if table.name in names)
 
 
 @cache
 def tables_by_name() -> dict[str, SyncedTable]:
-    """Return the declared tables by their names on the wire."""
+    """Return the tables of spaces by their names on the wire."""
     return {table.name: table for table in synced_tables()}

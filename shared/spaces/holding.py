@@ -14,6 +14,7 @@ from shared.database.base import db
 from shared.database.bulk import chunks
 from shared.models import Member, Space, User
 from shared.now import now_ms
+from shared.reference_clock import cover
 from shared.web.errors import Unauthorized
 
 #: Built once, since pushes run them. Locking reads all: a snapshot would be from before the locks.
@@ -101,7 +102,9 @@ def hold_those_there(space_ids: Collection[str], user_ids: Collection[str]) -> H
             row.id: row.last_modified_at for row in connection.execute(CLOCKS, {"ids": users})
         }
     after = [*clocks.values(), *(space.last_tick for space in spaces.values())]
-    return Held(spaces, members, clocks, max([now_ms(), *(tick + 1 for tick in after)]))
+    tick = max([now_ms(), *(tick + 1 for tick in after)])
+    cover(tick)
+    return Held(spaces, members, clocks, tick)
 
 
 def look_up_kinds(ids: Collection[str]) -> tuple[set[str], set[str]]:

@@ -3,13 +3,13 @@
 Nothing is read or written by them: for that, records are too many.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from shared.models.tables import Column, SyncedTable, synced_tables
+from shared.models.tables import Column, DeclaredTable, synced_tables
 from shared.web.schemas import Answer
 
 #: Devices choose the ids of records.
@@ -30,10 +30,13 @@ class Id(fields.String):
 
 @cache
 def by_table(
-    base: type[Schema], of: Callable[[SyncedTable], fields.Field[Any]], name: str
+    base: type[Schema],
+    of: Callable[[Any], fields.Field[Any]],
+    name: str,
+    tables: Callable[[], Sequence[DeclaredTable]] = synced_tables,
 ) -> type[Schema]:
     """Return the schema `name` of an object with a member for each table."""
-    members = {table.name: of(table) for table in synced_tables()}
+    members = {table.name: of(table) for table in tables()}
     for table, member in members.items():
         # Spelled as the app spells it.
         member.data_key = table
@@ -41,12 +44,12 @@ def by_table(
 
 
 @cache
-def record(table: SyncedTable) -> type[Schema]:
+def record(table: DeclaredTable) -> type[Schema]:
     """Return the schema of a record that is sent."""
     return Answer.from_dict({"id": Id(), **columns(table)}, name=f"{table.name}.record")
 
 
-def columns(table: SyncedTable, *, with_orphans: bool = False) -> dict[str, fields.Field[Any]]:
+def columns(table: DeclaredTable, *, with_orphans: bool = False) -> dict[str, fields.Field[Any]]:
     """Return the fields of a table's columns, by keys that are nobody else's; they have their own names.
 
     `with_orphans`: tombstones too, of which one may lack what it belongs to.

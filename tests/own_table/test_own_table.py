@@ -33,6 +33,7 @@ def test_a_declared_table_is_synced_like_the_others(tmp_path: Path, backend: Bac
     if backend.name == "mysql":
         (checkout / ".local/mysql").symlink_to(ROOT / ".local/mysql")
     shutil.copy(ROOT / "tests/own_table/comment.txt", checkout / "shared/models/comments.py")
+    shutil.copy(ROOT / "tests/references/tables.py", checkout / "shared/models/references.py")
 
     def run(*command: str) -> None:
         environ = {**os.environ, "PYTHONPATH": ""}
@@ -43,11 +44,14 @@ def test_a_declared_table_is_synced_like_the_others(tmp_path: Path, backend: Bac
 
     run(str(venv / "bin/python"), "-m", "schema.migration", "add comments")
     (migration,) = (checkout / "migrations/versions").glob("*_add_comments.py")
-    assert "comments" in migration.read_text()
+    for table in ("comments", "app_exercises", "muscles", "workouts"):
+        assert f'"{table}"' in migration.read_text()
     run(
         str(venv / "bin/pytest"),
         f"--backend={backend.name}",
         "tests/own_table/protocol.py",
+        # Reference tables are declared the same way.
+        "tests/references/protocol.py",
         # The migration that was written is the model, and goes down again.
         "tests/shared/test_migrations.py::test_the_migrated_schema_is_the_models",
         "tests/shared/test_migrations.py::test_downgrade_leaves_nothing_and_upgrade_works_again",

@@ -6,7 +6,7 @@ import traceback
 import pytest
 
 from shared.models.columns import DeclarationError
-from shared.models.tables import synced_tables
+from shared.models.tables import reference_tables, synced_tables
 
 START = """
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from shared.database.base import Base
 from shared.models import *
 from shared.models import columns
-from shared.models.tables import synced_tables
+from shared.models.tables import reference_tables, synced_tables
 from shared.models.synced import Synced
 
 class Note(Synced, Base):
@@ -40,7 +40,8 @@ def refusal(body: str, after: str = "") -> str:
         return answer
     # What is declared stays declared: in a process of its own.
     try:
-        synced_tables.cache_clear()
+        for known in (synced_tables, reference_tables):
+            known.cache_clear()
         exec(START.format(body=body, after=after), {"__name__": __name__})
         said = ""
     except DeclarationError as error:
@@ -131,3 +132,50 @@ def test_a_table_that_cannot_be_meant_is_refused(after: str, said: str) -> None:
 )
 def test_what_every_engine_takes_is_taken(body: str) -> None:
     assert refusal(body) == ""
+
+
+REFERENCE = """
+from shared.models.reference import Reference
+class Price(Reference, Base):
+    __tablename__ = "prices"
+    {body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "note", "said"),
+    [
+        ("SHAREABLE = True", "", "Remove SHAREABLE"),
+        ("changed_load: Mapped[int] = columns.integer()", "", "a column of the server"),
+        (
+            'note_id: Mapped[str | None] = columns.relation("notes", "clear")',
+            "",
+            "columns.relation('notes', 'keep')",
+        ),
+        (
+            'note_id: Mapped[str | None] = columns.relation("notes", "keep")',
+            "",
+            "Let it name a reference table",
+        ),
+        (
+            'other_id: Mapped[str | None] = columns.relation("nowhere", "keep")',
+            "",
+            "which is not declared",
+        ),
+        (
+            "a: Mapped[str] = columns.string()",
+            'price_id: Mapped[str | None] = columns.relation("prices", "cascade")',
+            "columns.relation('prices', 'keep')",
+        ),
+        ('WIRE_NAME = "Notes"', "", "notes and Notes"),
+        (
+            'price_id: Mapped[str | None] = columns.relation("prices", "keep")',
+            'price_id: Mapped[str | None] = columns.relation("prices", "keep")',
+            "",
+        ),
+    ],
+)
+def test_a_reference_table_that_cannot_be_meant_is_refused(body: str, note: str, said: str) -> None:
+    answer = refusal(note or "x: Mapped[str] = columns.string()", REFERENCE.format(body=body))
+    assert said in answer
+    assert bool(said) == bool(answer)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +17,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
 
-from services.sync.clock import Move, read_moves
+from services.sync.clock import Move, read_loaded, read_moves
 from services.sync.live.hello import Refused, read_hello, verify
 from shared import redis
 from shared.auth import revocations
+from shared.models.tables import reference_tables
 from shared.now import now_ms
 from shared.observability import metrics
 from shared.web.errors import Unauthorized
@@ -34,6 +36,9 @@ HELLO_S, MAX_HELLO = 10, 16 * 1024
 ROUND_S = 1.0
 #: The same for all clocks while Redis tells of them: what it has lost, or was never told, waits so long.
 CHECK_S = 15.0
+#: Over so many seconds all are told of a load of a reference table, some of them at a time: all of them will
+#: pull what it brought.
+SPREAD_S, TURNS = 5.0, 50
 #: Of one user in one process.
 MAX_SOCKETS = 20
 #: Threads that ask the database and Redis, and so the most connections to the database.
@@ -81,6 +86,11 @@ class Live:
         #: The database's time up to which it is known which sessions have ended.
         self.ended_until: int | None = None
         self.database_answers = True
+        #: The tick of the last load that is known of, and the users who were let in since the clocks were
+        #: last asked for. Whoever was there before is told of a load by `spread`.
+        self.loaded = 0
+        self.admitted: set[str] = set()
+        self.spreading: asyncio.Task[None] | None = None
         self.closing: set[asyncio.Task[None]] = set()
 
     async def ask(self, question: Callable[..., T], *about: Any) -> T:
@@ -149,6 +159,7 @@ class Live:
             raise Refused(1013, "Too many sockets of one user.")
         others.add(socket)
         self.due.add(socket.user_id)
+        self.admitted.add(socket.user_id)
         self.wake.set()
         return int(claims["exp"])
 
@@ -229,6 +240,7 @@ class Live:
                         self.due.update(self.sockets)
                         self.check_at = loop.time() + CHECK_S
                     await self.end_sessions()
+                    await self.ask_for_loads()
                 await self.ask_clocks()
                 self.database_answers = True
             except (DBAPIError, PoolTimeout) as error:
@@ -251,6 +263,34 @@ class Live:
             for move in await self.ask(lambda: list(read_moves(asked))):
                 self.nudge(move)
         self.due.difference_update(asked)
+        for user_id in self.admitted.intersection(asked):
+            self.nudge_of_load(user_id, self.loaded)
+        self.admitted.difference_update(asked)
+
+    async def ask_for_loads(self) -> None:
+        """Learn of the last load of a reference table, where there are any, and tell everybody in turn."""
+        if not (self.sockets and reference_tables()):
+            return
+        tick = await self.ask(read_loaded)
+        if tick > self.loaded:
+            self.loaded = tick
+            if self.spreading:
+                self.spreading.cancel()
+            self.spreading = asyncio.create_task(self.spread(tick))
+
+    async def spread(self, tick: int) -> None:
+        """Tell all users of a load, some of them at a time."""
+        users = list(self.sockets)
+        random.shuffle(users)
+        size = len(users) // TURNS + 1
+        for start in range(0, len(users), size):
+            for user_id in users[start : start + size]:
+                self.nudge_of_load(user_id, tick)
+            await asyncio.sleep(SPREAD_S / TURNS)
+
+    def nudge_of_load(self, user_id: str, tick: int) -> None:
+        """Tell a user's sockets of a load that they do not know of: no session of theirs has made it."""
+        self.nudge(Move(user_id, tick, None, 0))
 
     def miss_database(self, error: Exception) -> None:
         """Say once that the database does not answer. The sockets stay, and it is asked again."""

@@ -1,0 +1,69 @@
+"""The services of these tests have the tables of tables.py beside the project's own."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine
+
+import services.sync
+from services.sync.loading import Counts, Mode, find_table, load
+from shared.database.base import Base
+from tests.api import Device
+from tests.conftest import Backend
+
+Record = dict[str, Any]
+Load = Callable[..., Counts]
+
+
+@pytest.fixture(scope="session")
+def environ(environ: dict[str, str], backend: Backend) -> dict[str, str]:
+    database = backend.database
+    url = database.url("migrate", "app") if database else environ["DATABASE_URL"]
+    engine = create_engine(url)
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    return environ
+
+
+@pytest.fixture
+def device(device: Device) -> Device:
+    device.rows = defaultdict(dict)
+    return device
+
+
+@pytest.fixture(scope="session")
+def loader(application: Any) -> Flask:
+    """A process that loads: not the one that serves."""
+    return services.sync.create_app()
+
+
+@pytest.fixture
+def load_rows(loader: Flask) -> Load:
+    """Load records, or the text of a file, into a table."""
+
+    def run(table: str, rows: Sequence[Record] | str | bytes, mode: Mode = "merge") -> Counts:
+        is_file = isinstance(rows, str | bytes)
+        text = rows if is_file else "".join(json.dumps(row) + "\n" for row in rows)
+        body = text.encode() if isinstance(text, str) else text
+        with loader.app_context():
+            return load(find_table(table), BytesIO(body), "csv" if is_file else "ndjson", mode)
+
+    return run
+
+
+def exercise(id_: str, **values: Any) -> Record:
+    """A record as a device is sent it."""
+    own = {"name": "squat", "order": 1, "price": 2.5, "is_hard": True, "notes": None}
+    return {"id": id_, **own, "since": None, "data": "{}", "muscle_id": None} | values
+
+
+def other_device(device: Device) -> Device:
+    """Another device of the same user, with tables of its own."""
+    other = device.another()
+    other.rows = defaultdict(dict)
+    return other
