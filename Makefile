@@ -9,12 +9,12 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --install -n auto --d
 CLI := $(BIN)/python -m deploy.local.cli
 
 .DEFAULT_GOAL := help
-.PHONY: help adopt from-mysql run up-native down-native up up-mail up-monitoring down client-schema admin help-user scale restart migrate logs backup restore \
-	drop-replaced purge job load keys \
+.PHONY: help adopt from-mysql run up-native down-native up up-mail up-monitoring down client-schema admin help-user service-key service-keys \
+	revoke-service-key scale restart migrate logs backup restore drop-replaced purge job load keys \
 	test test-mysql test-cluster test-compose bench soak lint format migration lock client playground clean
 
 help:  ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Run
 
@@ -50,6 +50,15 @@ admin: $(VENV)/.runtime  ## Make somebody an administrator: make admin EMAIL=…
 
 help-user: $(VENV)/.runtime  ## Help somebody to sign in: make help-user EMAIL=… DO=verify|send-verify-code|send-reset-code|end-sessions|unlock|unlink PROVIDER=…
 	@$(CLI) flask users help-user "$(DO)" "$(EMAIL)" "$(PROVIDER)"
+
+service-key: $(VENV)/.runtime  ## Make a key for a server of yours: make service-key NAME=… SCOPES=sync:read,sync:write
+	@$(CLI) flask sync service-key "$(NAME)" "$(SCOPES)"
+
+service-keys: $(VENV)/.runtime  ## List the keys of your servers
+	@$(CLI) flask sync service-keys
+
+revoke-service-key: $(VENV)/.runtime  ## End such a key at once: make revoke-service-key NAME=…
+	@$(CLI) flask sync revoke-service-key "$(NAME)"
 
 scale: $(VENV)/.runtime  ## Run a service N times: make scale SERVICE=sync N=3
 	@$(CLI) scale "$(SERVICE)" "$(N)"

@@ -4,5 +4,5 @@ set -eu
 cd "$(dirname "$0")/.."
 document=$(mktemp)
 trap 'rm -f "$document"' EXIT
-"$1" -m services.openapi >"$document"
+"$1" -m services.openapi --for-apps >"$document"
 tests/watermelon/node_modules/.bin/openapi-typescript "$document" --output "$2" >/dev/null

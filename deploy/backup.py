@@ -228,6 +228,9 @@ def record(stack: Running, live: str, beside: str, lost_after: int) -> None:
     ]
     now = now_ms()
     lost_until = max(now, *newest, 0)
+    living = ""
+    if "service_keys" in there:
+        living = f" AND key_hash NOT IN (SELECT key_hash FROM {live}.service_keys WHERE revoked_at IS NULL)"
     sql(
         stack,
         f"START TRANSACTION;"
@@ -235,7 +238,11 @@ def record(stack: Running, live: str, beside: str, lost_after: int) -> None:
         # What is answered from now on lies behind the interval.
         f"UPDATE {beside}.users SET last_modified_at = GREATEST(last_modified_at, {lost_until + 1});"
         f"UPDATE {beside}.reference_clock SET mark = GREATEST(mark, {lost_until + 1});"
+        f"UPDATE {beside}.spaces SET last_tick = GREATEST(last_tick, {lost_until + 1});"
         f"UPDATE {beside}.sessions SET revoked_at = {now} WHERE revoked_at IS NULL;"
+        # Who was revoked since the backup stays so.
+        f"UPDATE {beside}.service_keys SET revoked_at = {now}, living_name = NULL"
+        f" WHERE revoked_at IS NULL{living};"
         "COMMIT",
     )
 

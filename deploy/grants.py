@@ -77,6 +77,9 @@ def rights() -> dict[str, dict[str, str]]:
             "invitations": "SELECT, INSERT, DELETE",
             "resends": "SELECT, INSERT, UPDATE, DELETE",
             "mail_outbox": "INSERT",
+            # It recognizes keys. Whoever migrates makes and revokes them.
+            "service_keys": "SELECT (id, name, key_hash, scopes, last_used_at, revoked_at),"
+            " UPDATE (last_used_at)",
             "mail_addresses": "SELECT, INSERT, UPDATE",
             # Loads are calls of the API too, so whoever serves writes what they write.
             "reference_clock": "SELECT, UPDATE (mark, tick)",

@@ -1,4 +1,4 @@
-"""The whole API as OpenAPI 3.1: `python -m services.openapi` prints it.
+"""The whole API as OpenAPI 3.1: `python -m services.openapi` prints it; `--for-apps` what apps call.
 
 Calls come from what the services' routes declare, records from the declared tables, examples from
 `openapi_fields`. What stands here is the form of errors, and which of them any call may end with. The
@@ -22,9 +22,11 @@ from marshmallow import fields
 from services.auth import routes as auth
 from services.openapi_fields import FIELDS
 from services.sync import routes as sync
+from services.sync import service_routes as service
 from services.sync import space_routes as spaces
 from services.sync.parameters import MigrationSchema, Parameters, PullParameters, PushParameters
 from services.sync.schemas import TablesSchema, pushed
+from services.sync.service_guard import check_service_key
 from services.users import routes as users
 from shared import __version__
 from shared.auth import tokens
@@ -74,16 +76,22 @@ EVERYWHERE = (
     Problem,
     errors.Unavailable,
 )
+SERVICE_KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key from `make service-key`, for servers of yours alone: never in an app or a page.",
+}
 #: What the gateway says of a service that cannot be reached, or takes too long.
 OF_THE_GATEWAY = {(502, "unavailable"), (504, "unavailable")}
 WITH_A_BODY = (errors.InvalidJson, errors.InvalidRequest)
 GUARDED = (errors.Unauthorized, tokens.TokenExpired)
 
 
-def describe(*, is_strict: bool = False) -> Json:
+def describe(*, is_strict: bool = False, for_apps: bool = False) -> Json:
     """Return the description, with every synced table that is declared now.
 
-    `is_strict`: as if no answer might ever get a member more, for the tests. To apps it is said otherwise.
+    `for_apps`: without the calls that no app makes. `is_strict`: as if no answer might ever get a member
+    more, for the tests. To apps it is said otherwise.
     """
     spec = APISpec(
         title="WatermelonDB backend",
@@ -97,10 +105,18 @@ def describe(*, is_strict: bool = False) -> Json:
         plugins=[MarshmallowPlugin()],
     )
     spec.components.security_scheme("accessToken", {"type": "http", "scheme": "bearer"})
+    if not for_apps:
+        spec.components.security_scheme("serviceKey", SERVICE_KEY)
     for path, method, view, guards in routes():
+        if for_apps and check_service_key in guards:
+            continue
         spec.path(path, operations={method: _operation(path, method, view, guards)})
     description: Json = spec.to_dict()
-    for name, schema in description["components"]["schemas"].items():
+    schemas = description["components"]["schemas"]
+    if not for_apps:
+        references = [{"$ref": f"#/components/schemas/{t.name}.record"} for t in synced_tables()]
+        schemas["Change"]["properties"]["record"] = {"anyOf": [*references, {"type": "null"}]}
+    for name, schema in schemas.items():
         if name.endswith("Body") or name in ("Migration", "AddedColumns"):
             _explain(schema.get("properties", {}))
         if not is_strict:
@@ -126,8 +142,8 @@ def routes() -> Iterator[tuple[str, str, Any, list[Any]]]:
     """Yield of each call the path, the method, the view and what guards it."""
     app = Flask("routes", static_folder=None)
     app.url_map.converters["id"] = IdConverter
-    blueprints = (auth.public, auth.protected, users.me, users.admin, sync.bp, sync.live, spaces.bp)
-    for blueprint in blueprints:
+    of_apps = (auth.public, auth.protected, users.me, users.admin, sync.bp, sync.live, spaces.bp)
+    for blueprint in (*of_apps, service.bp):
         app.register_blueprint(blueprint)
     for rule in app.url_map.iter_rules():
         path = re.sub(r"<id:(\w+)>", r"{\1}", rule.rule)
@@ -144,15 +160,18 @@ def _operation(path: str, method: str, view: Any, guards: list[Any]) -> Json:
         for name in re.findall(r"{(\w+)}", path)
     ]
     is_guarded = require_access_token in guards
+    of_service = check_service_key in guards
     operation: Json = {
         "operationId": re.sub(r"\W+", "_", method + path.removeprefix("/v1")).strip("_"),
         "summary": view.__doc__.splitlines()[0],
         "tags": [path.split("/")[2]],
-        "security": [{"accessToken": []}] if is_guarded else [],
+        "security": [{"accessToken": []}] * is_guarded + [{"serviceKey": []}] * of_service,
         "parameters": parameters,
     }
     if is_guarded:
         ends += GUARDED
+    if of_service:
+        ends += [errors.Unauthorized, errors.Forbidden]
     if users.require_admin in guards:
         ends += [errors.Forbidden]
     if isinstance(call.takes, Query):
@@ -231,5 +250,12 @@ def _problems(ends: list[type[Problem]]) -> Json:
     return responses
 
 
+@click.command()
+@click.option("--for-apps", is_flag=True, help="Leave out the calls that no app makes.")
+def main(*, for_apps: bool) -> None:
+    """Print the description."""
+    click.echo(json.dumps(describe(for_apps=for_apps), indent=2))
+
+
 if __name__ == "__main__":
-    click.echo(json.dumps(describe(), indent=2))
+    main()

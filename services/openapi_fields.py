@@ -56,6 +56,13 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "sendCreatedAsUpdated": ("1: send all records as `updated`.", 0),
     "limit": ("How many to send at most.", 50),
     "cursor": ("`cursor` of the page before; none for the first.", None),
+    # For an app's own servers
+    "space": (
+        "The id of a space or, for the personal one, of a user, from `GET /v1/service/spaces`.",
+        "0b6f8f57-5c1e-4f3a-9a53-3c0f5d0c7c11",
+    ),
+    "since": ("`timestamp` of the last reading; none or 0 at first.", 0),
+    "after": ("The last id of the page before; none for the first page.", None),
     "conflicts": ("`merge`, or `reject` to apply nothing when there are any.", "merge"),
     "changes": ("What the device changed, by table.", None),
     # A migration

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.clock import Clock
     from tests.servers import processes
     from tests.servers.clusters import RedisCluster
+    from tests.service import Service
 
 ROOT = Path(__file__).parent.parent
 BACKENDS = ("embedded", "native", "mysql", "compose", "cluster")
@@ -41,7 +42,7 @@ STACKS = {
     "another checkout": ("test_faults", "test_monitoring"),
     "server": (
         *("test_client", "test_client_schema", "test_edge", "test_gateway", "test_pages"),
-        *("test_playground", "test_processes", "test_watermelon"),
+        *("test_playground", "test_processes", "test_watermelon", "test_back_office"),
     ),
 }
 #: For a test of what SQLite does not have.
@@ -200,8 +201,8 @@ class Backend:
         return self.database.url("migrate", name), self.database.url("service", name)
 
 
-#: A token, a password hash, a private key, an e-mail; the tests' password besides.
-SECRETS = r"eyJ[\w-]{9,}|\$argon2|PRIVATE KEY|[\w.]+@example\.com"
+#: A token, a password hash, a private key, an e-mail, a service key; the tests' password besides.
+SECRETS = r"eyJ[\w-]{9,}|\$argon2|PRIVATE KEY|[\w.]+@example\.com|wdbsk_\w{9}"
 #: A file system in memory, where the system has one, and the bytes that it must have free.
 MEMORY, ROOM = Path("/dev/shm"), 4 * 1024**3
 
@@ -398,6 +399,22 @@ def users_service(application: Any) -> "Flask":
     import services.users
 
     return services.users.create_app()
+
+
+@pytest.fixture(scope="session")
+def sync_service(application: Any) -> "Flask":
+    """The sync service, for its commands."""
+    import services.sync
+
+    return services.sync.create_app()
+
+
+@pytest.fixture
+def service(api: "Api", sync_service: "Flask") -> "Service":
+    """A server of the app's own, whose key has every scope."""
+    from tests.service import Service, new_key
+
+    return Service(api, new_key(sync_service))
 
 
 @pytest.fixture

@@ -246,6 +246,7 @@ def test_each_service_uses_its_own_database_user(manifests: list[Manifest]) -> N
         "live-service": "sync",
         "migrate": "migrate",
         "purge": "purge",
+        "operate": "migrate",
     }
 
 

@@ -22,6 +22,7 @@ from services.openapi import describe
 from services.sync.schemas import SAFE_ID
 from tests import contract
 from tests.api import Api, Device, project
+from tests.service import Service
 
 CALLS = [
     (path, method, mode)
@@ -42,15 +43,16 @@ def read(application: Any) -> Any:
 
 @pytest.mark.parametrize(("path", "method", "mode"), CALLS)
 def test_whatever_is_asked_is_answered_as_described(
-    read: Any, admin: Device, path: str, method: str, mode: GenerationMode
+    read: Any, admin: Device, service: Service, path: str, method: str, mode: GenerationMode
 ) -> None:
     operation = read[path][method]
+    token = service.key if path.startswith("/v1/service/") else admin.token
 
     @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:
         case.call_and_validate(
-            headers={"Authorization": f"Bearer {admin.token}"},
+            headers={"Authorization": f"Bearer {token}"},
             checks=[
                 not_a_server_error,
                 status_code_conformance,

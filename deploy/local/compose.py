@@ -4,7 +4,16 @@ import shutil
 import subprocess
 import sys
 
-from deploy.local.machine import LOCAL, PARTS, ROOT, check_start, run, settings_file
+from deploy.local.machine import (
+    LOCAL,
+    PARTS,
+    ROOT,
+    USERS,
+    Refused,
+    check_start,
+    run,
+    settings_file,
+)
 
 #: The password stays inside the container.
 WITH_PASSWORD = ("sh", "-c", 'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec "$0" "$@"')
@@ -63,10 +72,14 @@ class Compose:
 
     def migrate(self, database: str = "app") -> None:
         """Bring the tables and the rights of a database to the present version."""
-        password = settings_file(LOCAL / "secrets.env")["MIGRATE_PASSWORD"]
-        url = f"mysql+pymysql://migrate:{password}@mysql/{database}"
         # By its name alone: everybody on the machine can read arguments.
-        self.call("run", "--rm", "--build", "--env", "DATABASE_URL", "migrate", DATABASE_URL=url)
+        command = ("run", "--rm", "--build", "--env", "DATABASE_URL", "migrate")
+        self.call(*command, DATABASE_URL=self.url(database))
+
+    def url(self, database: str = "app") -> str:
+        """Return the URL of a database for who migrates."""
+        password = settings_file(LOCAL / "secrets.env")["MIGRATE_PASSWORD"]
+        return f"mysql+pymysql://migrate:{password}@mysql/{database}"
 
     def client(self, kind: str) -> list[str]:
         """Return the database's `client` or `dump` program, as its administrator."""
@@ -80,10 +93,19 @@ class Compose:
         if command[0] == "jobs":
             self.call("run", "--rm", *command)
             return
-        container = "purge" if command[0] == "purge" else service
-        # What comes from a file or a pipe is no terminal.
-        options = [] if sys.stdin.isatty() else ["-T"]
-        self.call("exec", *options, container, "flask", "--app", f"services.{service}", *command)
+        flask = ("flask", "--app", f"services.{service}", *command)
+        user = USERS.get(command[0], service)
+        if user != "migrate":
+            # What comes from a file or a pipe is no terminal.
+            options = [] if sys.stdin.isatty() else ["-T"]
+            self.call("exec", *options, user, *flask)
+            return
+        containers = self.listed("purge")
+        if not containers:
+            raise Refused("The purge does not run, in whose container this command is run: make up")
+        # In one that serves nobody, and not by `run`: what that prints is logged.
+        command = ("docker", "exec", "--env", "DATABASE_URL", containers[0], *flask)
+        run(*command, DATABASE_URL=self.url())
 
     def logs(self) -> None:
         """Follow the logs of all parts, until Ctrl-C."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 LOCAL_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?")
+#: Calls that no page may make: a service key in a browser is a leak.
+FOR_SERVERS = re.compile(r"/v1/service(/|$)")
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Request-ID, traceparent, "
@@ -29,11 +31,16 @@ def allow_local_origins(application: "WSGIApplication") -> "WSGIApplication":
     @Request.application
     def wrapped(request: Request) -> "WSGIApplication":
         origin = request.headers.get("Origin", "")
-        is_call = request.environ["PATH_INFO"].startswith("/v1/")
-        if not (is_call and LOCAL_ORIGIN.fullmatch(origin)):
+        path = request.environ["PATH_INFO"]
+        if not (path.startswith("/v1/") and LOCAL_ORIGIN.fullmatch(origin)):
             return application
+        is_preflight = (
+            request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        )
+        if FOR_SERVERS.match(path):
+            return Response(status=204, headers={"Vary": "Origin"}) if is_preflight else application
         allowed = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
-        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+        if is_preflight:
             return Response(status=204, headers=allowed | PREFLIGHT)
         response = Response.from_app(application, request.environ)
         response.headers.extend(allowed | EXPOSED)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 #: Whose the paths are that do not begin with the name of their service.
-OWNERS = {"spaces": "sync"}
+OWNERS = {"spaces": "sync", "service": "sync"}
 
 
 def create_app(**overrides: Any) -> "WSGIApplication":

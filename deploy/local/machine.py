@@ -21,6 +21,11 @@ SERVICES = ("auth", "users", "sync")
 PARTS = (*SERVICES, "live")
 #: What `HOST` is for every address of this machine.
 EVERYWHERE = ("0.0.0.0", "::")
+#: The database users of commands that are not run as their service's: no process that serves anybody may make
+#: a service key, and who migrates may do everything anyway.
+USERS = {"purge": "purge", "jobs": "jobs"} | dict.fromkeys(
+    ("service-key", "service-keys", "revoke-service-key"), "migrate"
+)
 #: Where programs are that a plain user's shell does not look for.
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 

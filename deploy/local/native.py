@@ -29,6 +29,7 @@ from deploy.local.machine import (
     PARTS,
     PATH,
     ROOT,
+    USERS,
     Refused,
     check_start,
     children,
@@ -323,7 +324,7 @@ class Native:
 
     def flask(self, service: str, *command: str) -> None:
         """Run a command of a service."""
-        user = command[0] if command[0] in ("purge", "jobs") else service
+        user = USERS.get(command[0], service)
         app = ("flask", "--app", f"services.{service}")
         self.with_settings(user, *app, *command, LOG_SQL="false")
 

@@ -1,12 +1,13 @@
-"""The sync service: WatermelonDB's pull and push, and the spaces whose rows several users share."""
+"""The sync service: pull and push, the spaces that users share, and the calls of an app's own servers."""
 
 from typing import Any
 
 from flask import Flask
 
-from services.sync import config, routes, space_routes
+from services.sync import config, routes, service_routes, space_routes
 from services.sync.cli import load_command, purge_command
 from services.sync.jobs import jobs
+from services.sync.service_cli import KEY_COMMANDS
 from shared.app import create_service
 from shared.models.tables import pulled_tables
 
@@ -15,8 +16,8 @@ def create_app(**overrides: Any) -> Flask:
     """Build the WSGI application; a test may override single settings."""
     # Of the server's own tables it sees some columns.
     tables = [table.sql for table in pulled_tables()]
-    blueprints = [routes.bp, routes.live, space_routes.bp]
+    blueprints = [routes.bp, routes.live, space_routes.bp, service_routes.bp]
     app = create_service("sync", config.load, blueprints, tables, overrides)
-    for command in (purge_command, load_command, jobs):
+    for command in (purge_command, load_command, jobs, *KEY_COMMANDS):
         app.cli.add_command(command)
     return app

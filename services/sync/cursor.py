@@ -18,7 +18,9 @@ class InvalidCursor(Problem):
     """The cursor is none of ours, or belongs to another user or other parameters."""
 
     status, code = 400, "invalid_cursor"
-    detail = "The cursor does not belong to this pull. Begin again without one."
+    detail = (
+        "The cursor does not belong to this call with these parameters. Begin again without one."
+    )
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,12 @@ def _group(tag: bytes, count: int, encoded: bytes) -> Group:
     return Group(number(tag), tag[5] - ord("0"), count, encoded)
 
 
+def json_of(row: bytes) -> tuple[int, bytes]:
+    """Return the kind of a row, and its JSON."""
+    group = _group(row[:TAG_BYTES], 1, row[TAG_BYTES:])
+    return group.kind, group.encoded
+
+
 def number(row: bytes) -> int:
     """Return the number of the part that a row is of."""
     return int(row[1:5])

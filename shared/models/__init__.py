@@ -9,6 +9,7 @@ from shared.models.mail import Mail, MailAddress, MailCode
 from shared.models.reference import Reference, ReferenceClock, ReferenceLoad
 from shared.models.restore import Restore
 from shared.models.revocation import Revocation
+from shared.models.service_key import ServiceKey
 from shared.models.space import Invitation, Member, Resend, Space
 from shared.models.synced import Synced
 
@@ -26,6 +27,7 @@ __all__ = [
     "Resend",
     "Restore",
     "Revocation",
+    "ServiceKey",
     "Session",
     "Space",
     "Synced",

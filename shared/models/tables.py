@@ -22,6 +22,7 @@ from shared.models.declaration import check_name, refuse_clashes
 from shared.models.declared import Declared, server_tables
 from shared.models.reference import REFERENCE_TABLES, Reference
 from shared.models.rules import RULES
+from shared.models.service_key import ServiceKey
 from shared.models.space import SPACE_TABLES
 from shared.models.synced import Synced
 
@@ -247,8 +248,9 @@ def _parents(relations: Iterable[Column | None]) -> Iterator[str]:
 
 @cache
 def unsynced_tables() -> tuple[Table, ...]:
-    """Return the server's own tables, but for those of spaces and of reference tables."""
-    names = server_tables() - SPACE_TABLES - REFERENCE_TABLES
+    """Return the server's own tables, but for those that the sync service alone may see."""
+    of_sync = SPACE_TABLES | REFERENCE_TABLES | {ServiceKey.__tablename__}
+    names = server_tables() - of_sync
     return tuple(table for table in Base.metadata.tables.values() if table.name in names)
 
 

@@ -23,7 +23,7 @@ def sane_request_id(given: str) -> str:
 
 
 class RequestFields(logging.Filter):
-    """Adds the service, the request id and the user id to a record."""
+    """Adds the service, the request id and who calls, a user or a service key, to a record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the fields; drop no record."""
@@ -34,6 +34,9 @@ class RequestFields(logging.Filter):
             caller = g.get("caller")
             if caller:
                 record.user_id = caller.user_id
+            key = g.get("service_key")
+            if key:
+                record.service_key = key.name
         if record.name == AUDIT:
             record.audit = True
         return True

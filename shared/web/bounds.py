@@ -62,26 +62,26 @@ BUSY = "Too many large requests at a time. Try again shortly."
 
 
 class Places:
-    """A bounded number of requests of each user at a time."""
+    """A bounded number of requests of each caller at a time."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.taken = Counter[str]()
 
     @contextmanager
-    def one_of(self, user_id: str) -> Iterator[None]:
-        """Hold one of the user's places. Raises `RateLimited` when all are taken."""
+    def one_of(self, caller: str) -> Iterator[None]:
+        """Hold one of the caller's places. Raises `RateLimited` when all are taken."""
         with self.lock:
-            if self.taken[user_id] >= REQUESTS_PER_USER:
-                raise RateLimited("Too many requests by this account at a time. Try again shortly.")
-            self.taken[user_id] += 1
+            if self.taken[caller] >= REQUESTS_PER_USER:
+                raise RateLimited("Too many requests of one caller at a time. Try again shortly.")
+            self.taken[caller] += 1
         try:
             yield
         finally:
             with self.lock:
-                self.taken[user_id] -= 1
-                if not self.taken[user_id]:
-                    del self.taken[user_id]
+                self.taken[caller] -= 1
+                if not self.taken[caller]:
+                    del self.taken[caller]
 
 
 large_bodies = Turns()
@@ -94,9 +94,9 @@ def takes_large_bodies(view: View) -> View:
     return view
 
 
-def hold_place_of(user_id: str) -> None:
-    """Count this request as one of the user's, until its answer is ready. Raises `RateLimited`."""
-    hold().enter_context(places.one_of(user_id))
+def hold_place_of(caller: str) -> None:
+    """Count this request as one of its caller's, until its answer is ready. Raises `RateLimited`."""
+    hold().enter_context(places.one_of(caller))
 
 
 def read_body() -> bytes:

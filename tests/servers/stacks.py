@@ -14,6 +14,7 @@ from typing import Any
 from deploy.api import site
 from deploy.grants import grant
 from tests.servers import processes
+from tests.servers.commands import run_module
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -23,9 +24,13 @@ NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 #: All tests come from one address.
 NO_LIMITS = dict.fromkeys(
-    (f"{who}_{what}" for who in ("LOGIN", "TOKEN", "ADDRESS") for what in ("RATE", "BURST")),
+    (
+        f"{who}_{what}"
+        for who in ("LOGIN", "TOKEN", "SERVICE", "ADDRESS")
+        for what in ("RATE", "BURST")
+    ),
     "100000",
-) | dict.fromkeys(("TOKEN_REQUESTS", "USER_REQUESTS"), "1000")
+) | dict.fromkeys(("TOKEN_REQUESTS", "USER_REQUESTS", "SERVICE_REQUESTS"), "1000")
 
 
 class Embedded:
@@ -65,6 +70,12 @@ class Embedded:
     def log(self) -> str:
         return (self.directory / "log").read_text()
 
+    def flask(self, *command: str) -> str:
+        """Run a command of the sync service, as make does; return what it prints."""
+        done = run_module(self.directory, "deploy.local.cli", "flask", "sync", *command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
 
 class Stack:
     """Three services, each a process group of its own, behind nginx.
@@ -83,6 +94,9 @@ class Stack:
         directory.mkdir()
         grant(database.url("migrate", "app"))
         settings = environ | {"TRUSTED_PROXIES": "1", "WEB_CONCURRENCY": "2"}
+
+        #: The settings of commands that no process which serves anybody may run.
+        self.by_hand = environ | {"DATABASE_URL": database.url("migrate", "app")}
 
         def service(name: str, node: processes.MariaDB) -> processes.Service:
             own = settings | {"DATABASE_URL": node.url(name, "app")}
@@ -104,6 +118,12 @@ class Stack:
         site.write(self.gateway.site)
         for part in (*self.services.values(), *self.more, self.live, self.gateway):
             part.start()
+
+    def flask(self, *command: str) -> str:
+        """Run a command of the sync service, as who migrates; return what it prints."""
+        done = run_module(ROOT, "flask", "--app", "services.sync", *command, **self.by_hand)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def stop(self) -> None:
         for part in (self.gateway, *self.more, self.live, *self.services.values()):
@@ -163,6 +183,10 @@ class Compose:
 
     def start(self) -> None:
         self.make("up")
+
+    def flask(self, *command: str) -> str:
+        """Run a command of the sync service, as make does; return what it prints."""
+        return self.run(sys.executable, "-m", "deploy.local.cli", "flask", "sync", *command)
 
     def stop(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans")

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -37,6 +38,13 @@ def server(backend: Backend, environ: dict[str, str]) -> Iterator[Server]:
             # Tests of services decide for themselves whether a lease runs.
             with backend.redis.client() as client:
                 client.flushall()
+
+
+@pytest.fixture(scope="package")
+def service_key(server: Server) -> str:
+    """A key for all service calls of that server."""
+    scopes = "sync:read,sync:write,reference:write"
+    return server.flask("service-key", f"key-{uuid4().hex[:20]}", scopes).split()[-1]
 
 
 @pytest.fixture

@@ -11,10 +11,12 @@ import pytest
 
 from deploy import backup
 from deploy.local import embedded
+from services.sync import create_app
 from tests.api import Api, Device, assert_problem, project, wire
 from tests.conftest import ROOT, Backend, alembic
 from tests.servers.commands import run_module
 from tests.servers.processes import MariaDB, program
+from tests.service import new_key, new_name
 
 #: Backups are of a single server's database.
 pytestmark = pytest.mark.backends("native", "mysql")
@@ -161,6 +163,25 @@ def test_what_a_device_saw_of_the_lost_time_is_corrected_once(
     assert answer["changes"]["projects"]["updated"] == [wire(kept)]
     # The answer's timestamp lies behind the interval, so the next pull is an ordinary one.
     assert device.pull()["changes"]["projects"] == {"created": [], "updated": [], "deleted": []}
+
+
+def test_a_service_key_that_was_revoked_stays_so_whatever_the_backup_says(
+    api: Api, backend: Backend, database: MariaDB, there: Path
+) -> None:
+    by_hand = create_app(DATABASE_URL=database.url("migrate", NAME), REDIS_URL="")
+    names_ = {what: new_name() for what in ("kept", "revoked", "later")}
+    keys = {what: new_key(by_hand, name=names_[what]) for what in ("kept", "revoked")}
+    stored = backup.backup(Directly(database), there / "backups", NAME)
+    assert (
+        by_hand.test_cli_runner().invoke(args=["revoke-service-key", names_["revoked"]]).exit_code
+        == 0
+    )
+    keys["later"] = new_key(by_hand, name=names_["later"])
+    assert restore(Directly(database), stored) == 0
+    statuses = {
+        what: api.get("/service/spaces", token=key).status_code for what, key in keys.items()
+    }
+    assert statuses == {"kept": 200, "revoked": 401, "later": 401}
 
 
 def edited(edit: Callable[[bytes], bytes]) -> Callable[[Path], None]:

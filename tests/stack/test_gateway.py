@@ -250,6 +250,51 @@ def test_too_many_calls_of_one_token_leave_other_tokens_alone(start: Start) -> N
     assert fetch(url, Authorization=other)[0] == 401
 
 
+def test_too_many_calls_of_one_service_key_leave_other_keys_and_tokens_alone(start: Start) -> None:
+    url = start(SERVICE_RATE="1", SERVICE_BURST="5", TOKEN_RATE="1", TOKEN_BURST="1")
+    mine, other = (f"Bearer wdbsk_{letter * 40}" for letter in "xy")
+    limited(f"{url}/service/spaces", 5, *[{"Authorization": mine}] * 30)
+    problem(fetch(f"{url}/service/spaces", Authorization=other), 401, "unauthorized")
+    assert fetch(f"{url}/users/me", Authorization=f"Bearer a.b.{'z' * 86}")[0] == 401
+
+
+def test_a_service_key_may_call_more_often_than_a_user(start: Start, service_key: str) -> None:
+    url = start() + "/service/spaces?limit=1"
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: fetch(url, token=service_key)[0], range(90)))
+    assert answers == [200] * 90
+
+
+def test_eight_requests_of_a_service_key_are_passed_on_at_a_time(
+    start: Start, upstream: Callable[..., Upstream]
+) -> None:
+    waiting = Waiting(upstream)
+    url = start({"sync": [waiting.service.port]})
+    one, other = ({"Authorization": f"Bearer wdbsk_{letter * 40}"} for letter in "xy")
+    spelled = {"Authorization": one["Authorization"] + "="}
+    calls = [*[one] * 11, spelled, *[other] * 3]
+    statuses = at_once(url, waiting, calls, "/service/changes")
+    assert (statuses[:12].count(200), statuses[12:]) == (8, [200] * 3)
+
+
+def test_no_page_may_make_a_service_call_by_cors(start: Start, service_key: str) -> None:
+    origin = "https://app.example"
+    url = start(CORS_ALLOWED_ORIGINS=origin)
+    asked = {
+        "Access_Control_Request_Method": "GET",
+        "Access_Control_Request_Headers": "authorization",
+    }
+    for path in ("", "/spaces", "/spaces?limit=1", "/changes?space=x", "/push", "/nothing"):
+        call = f"{url}/service{path}"
+        preflight = fetch(call, method="OPTIONS", Origin=origin, **asked)
+        assert preflight[0] == 204
+        answers = [preflight, fetch(call, Origin=origin)]
+        answers.append(fetch(call, token=service_key, Origin=origin))
+        for _, headers, _ in answers:
+            assert not [name for name in headers if name.lower().startswith("access-control")]
+    assert fetch(f"{url}/users/me", Origin=origin)[1]["Access-Control-Allow-Origin"] == origin
+
+
 def test_one_address_has_a_ceiling_however_many_tokens_it_shows(start: Start) -> None:
     url = start(ADDRESS_RATE="1", ADDRESS_BURST="5") + "/users/me"
     limited(url, 5, *[{"Authorization": f"Bearer a.b.{n:086}"} for n in range(30)])
@@ -297,10 +342,12 @@ class Waiting:
         says(b"{}")(request)
 
 
-def at_once(url: str, waiting: Waiting, calls: list[dict[str, str]]) -> list[int]:
+def at_once(
+    url: str, waiting: Waiting, calls: list[dict[str, str]], path: str = "/sync"
+) -> list[int]:
     """The statuses of calls that are made while none of them is answered."""
     with ThreadPoolExecutor(len(calls)) as pool:
-        answers = [pool.submit(fetch, f"{url}/sync", **headers) for headers in calls]
+        answers = [pool.submit(fetch, url + path, **headers) for headers in calls]
         eventually(
             lambda: (
                 len(waiting.service.requests) + sum(answer.done() for answer in answers)

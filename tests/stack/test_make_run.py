@@ -185,6 +185,26 @@ def test_pages_of_this_machine_may_call_it_by_cors_and_no_others(running: Embedd
     assert "Access-Control-Allow-Origin" not in mails[1]
 
 
+def test_no_page_may_make_a_service_call_by_cors(running: Embedded) -> None:
+    origin = "http://localhost:8081"
+    asked = {"Origin": origin, "Access_Control_Request_Method": "GET"}
+    for path in ("/service/spaces", "/service/changes?space=x", "/service/nothing"):
+        preflight = fetch(running.url + path, method="OPTIONS", **asked)
+        assert preflight[0] == 204
+        for headers in (preflight[1], fetch(running.url + path, Origin=origin)[1]):
+            assert not [name for name in headers if name.startswith("Access-Control")]
+
+
+def test_a_service_key_is_made_listed_and_ended_while_it_serves(running: Embedded) -> None:
+    said = running.flask("service-key", "backoffice", "sync:read")
+    key = said.splitlines()[-1].split()[-1]
+    url = f"{running.url}/service/spaces"
+    assert fetch(url, token=key)[0] == 200
+    assert "backoffice" in running.flask("service-keys")
+    running.flask("revoke-service-key", "backoffice")
+    assert fetch(url, token=key)[0] == 401
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_it_says_where_a_phone_reaches_it_and_keeps_mails_from_other_machines(
     own: Embedded, monkeypatch: pytest.MonkeyPatch, host: str

@@ -61,6 +61,23 @@ def test_mails_are_shown_and_users_helped(checkout: Checkout, device: Device) ->
     assert "There is no account with this e-mail." in said
 
 
+def test_service_keys_are_made_and_ended_by_command(checkout: Checkout) -> None:
+    url = f"http://127.0.0.1:{checkout.port}/v1/service/spaces"
+
+    def key(scopes: str, *, check: bool = True) -> str:
+        return checkout.run("flask", "sync", "service-key", "office", scopes, check=check)
+
+    made = key("sync:read").split()[-1]
+    assert fetch(url, token=made)[0] == 200
+    assert "A living service key has this name." in key("sync:read", check=False)
+    assert fetch(url.replace("spaces", "changes?space=nobody"), token=made)[0] == 404
+    listed = checkout.run("flask", "sync", "service-keys")
+    assert "office" in listed and made not in listed
+    checkout.run("flask", "sync", "revoke-service-key", "office")
+    assert fetch(url, token=made)[0] == 401
+    assert fetch(url, token=key("sync:write").split()[-1])[0] == 403
+
+
 def test_what_is_secret_is_for_its_owner_only(checkout: Checkout) -> None:
     for name in ("secrets.env", "keys/private.pem", "native/client.cnf", "native/ports.env"):
         assert (checkout.local / name).stat().st_mode & 0o077 == 0, name
@@ -83,6 +100,11 @@ def test_each_service_may_do_in_the_database_what_it_must_and_no_more(
         ("sync", "UPDATE users SET role = 'admin'"),
         ("sync", "SELECT refresh_hash FROM sessions"),
         ("sync", "DELETE FROM tasks"),
+        ("sync", "INSERT INTO service_keys (id) VALUES ('x')"),
+        ("sync", "UPDATE service_keys SET scopes = 'sync:write'"),
+        ("sync", "UPDATE service_keys SET revoked_at = NULL"),
+        ("purge", "SELECT * FROM service_keys"),
+        ("users", "SELECT * FROM service_keys"),
         ("users", "INSERT INTO tasks (id) VALUES ('x')"),
         ("purge", "UPDATE tasks SET title = ''"),
         ("users", "DROP TABLE tasks"),

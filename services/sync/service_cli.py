@@ -1,0 +1,49 @@
+"""The command line of service keys (docs/back-office.md)."""
+
+import click
+from flask.cli import with_appcontext
+
+from services.sync import service_keys
+from shared.now import rfc3339
+from shared.web.errors import Problem
+
+
+@click.command("service-key")
+@click.argument("name")
+@click.argument("scopes")
+@with_appcontext
+def create_key(name: str, scopes: str) -> None:
+    """Make a service key NAME with SCOPES, separated by commas, and show it this once."""
+    try:
+        key = service_keys.create_key(name, [scope.strip() for scope in scopes.split(",")])
+    except Problem as problem:
+        raise click.ClickException(str(problem.detail)) from problem
+    click.echo(f"The service key {name}, shown this once: {key}")
+
+
+@click.command("service-keys")
+@with_appcontext
+def list_keys() -> None:
+    """List the living service keys."""
+    lines = [("NAME", "SCOPES", "CREATED", "LAST USED")]
+    for key in service_keys.list_keys():
+        used = rfc3339(key.last_used_at) if key.last_used_at else "never"
+        lines.append((key.name, key.scopes.replace(" ", ","), rfc3339(key.created_at), used))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+@click.command("revoke-service-key")
+@click.argument("name")
+@with_appcontext
+def revoke_key(name: str) -> None:
+    """End the service key NAME at once."""
+    try:
+        service_keys.revoke_key(name)
+    except Problem as problem:
+        raise click.ClickException(str(problem.detail)) from problem
+    click.echo(f"The service key {name} is revoked.")
+
+
+KEY_COMMANDS = (create_key, list_keys, revoke_key)

@@ -1,0 +1,37 @@
+"""The calls of docs/api.md, "The server's own hand"."""
+
+from typing import Any
+
+from flask import Response
+
+from services.sync import service_schemas as schemas
+from services.sync.all_spaces import AnySpace, list_all_spaces
+from services.sync.cursor import InvalidCursor
+from services.sync.feed import NoSuchSpace, Reading, read_changes
+from services.sync.service_guard import require_service_key, service_blueprint
+from shared.web.calls import call
+from shared.web.streams import stream
+
+bp = service_blueprint("service")
+
+
+@bp.get("/spaces")
+@require_service_key("sync:read")
+@call(takes=schemas.ListParameters, answers=schemas.AllSpacesSchema)
+def list_spaces(page: dict[str, Any]) -> dict[str, list[AnySpace]]:
+    """List the spaces that there are, personal and shared ones, in the order of their ids."""
+    return {"spaces": list_all_spaces(**page)}
+
+
+@bp.get("/changes")
+@require_service_key("sync:read")
+@call(
+    takes=schemas.ChangesParameters,
+    answers=schemas.SpaceChangesSchema,
+    errors=(NoSuchSpace, InvalidCursor),
+)
+def changes(parameters: dict[str, Any]) -> Response:
+    """Read what changed in a space since a tick, by pages, in the order of ticks."""
+    limit = parameters["limit"] or schemas.PAGE
+    reading = Reading(parameters["space"], parameters["since"], limit)
+    return stream(read_changes(reading, parameters["cursor"]))
