@@ -28,10 +28,12 @@ ACCOUNT = (
 #: What whoever gives a tick asks of the clock of reference tables.
 REFERENCE_CLOCK = "SELECT, UPDATE (mark)"
 
-#: Who need not be there: databases of older releases have no user for jobs.
-OPTIONAL = {"jobs"}
+#: Who need not be there: databases of older releases have no user for jobs, and none for webhooks.
+OPTIONAL = {"jobs", "webhooks"}
 #: What the servers say to a grant to nobody: MariaDB, MySQL, and either where one may make no users.
 NO_USER = {1133, 1410}
+#: What it takes to note a change for receivers of webhooks, once or again.
+OUTBOX = "SELECT (kind, written_at), INSERT, UPDATE"
 
 
 def rights() -> dict[str, dict[str, str]]:
@@ -65,6 +67,7 @@ def rights() -> dict[str, dict[str, str]]:
             "members": "SELECT, UPDATE",
             "invitations": "SELECT, DELETE",
             "reference_clock": REFERENCE_CLOCK,
+            "webhook_outbox": OUTBOX,
             **dict.fromkeys(tables, "SELECT, DELETE"),
         },
         "sync": {
@@ -84,7 +87,13 @@ def rights() -> dict[str, dict[str, str]]:
             # Loads are calls of the API too, so whoever serves writes what they write.
             "reference_clock": "SELECT, UPDATE (mark, tick)",
             "reference_loads": "SELECT, INSERT, UPDATE (loaded_at)",
+            "webhook_outbox": OUTBOX,
             **dict.fromkeys((*tables, *references), "SELECT, INSERT, UPDATE"),
+        },
+        "webhooks": {
+            "webhook_outbox": "SELECT, DELETE",
+            "webhook_batches": "SELECT, INSERT, UPDATE, DELETE",
+            "webhook_receivers": "SELECT, INSERT, UPDATE",
         },
         "purge": {
             "users": "SELECT (id, last_modified_at, purged_until, has_spaces),"
@@ -93,6 +102,8 @@ def rights() -> dict[str, dict[str, str]]:
             "members": "SELECT, DELETE",
             "invitations": "SELECT, DELETE",
             "resends": "SELECT, DELETE",
+            "webhook_outbox": "SELECT, DELETE",
+            "webhook_batches": "SELECT (id, made_at), DELETE",
             "sessions": "SELECT (id, expires_at), DELETE",
             "login_failures": "SELECT (email_hash, first_failed_at), DELETE",
             "revocations": "SELECT (session_id, until), DELETE",
@@ -111,6 +122,7 @@ def rights() -> dict[str, dict[str, str]]:
             "members": "SELECT, UPDATE (joined_at)",
             "resends": "SELECT, INSERT, UPDATE",
             "reference_clock": REFERENCE_CLOCK,
+            "webhook_outbox": OUTBOX,
             **dict.fromkeys(tables, "SELECT, INSERT, UPDATE"),
         },
     }

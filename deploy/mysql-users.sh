@@ -5,9 +5,9 @@
 set -eu
 statements() {
     echo "CREATE DATABASE IF NOT EXISTS \`$MYSQL_DATABASE\`;"
-    for user in migrate auth users sync purge jobs; do
+    for user in migrate auth users sync purge jobs webhooks; do
         eval "password=\${$(echo "$user" | tr '[:lower:]' '[:upper:]')_PASSWORD:-}"
-        # A stack from before there were jobs has no password for them.
+        # A stack from before there were jobs or webhooks has no password for them.
         [ -n "$password" ] || continue
         echo "CREATE USER IF NOT EXISTS '$user'@'%';"
         echo "ALTER USER '$user'@'%' IDENTIFIED BY '$password';"

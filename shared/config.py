@@ -11,6 +11,7 @@ from environs import Env, ValidationError, validate
 from shared.database.urls import check_database_url, check_redis_url
 from shared.mail_url import check_mail_url
 from shared.providers import check_providers_file
+from shared.receivers import check_webhooks_file
 
 #: What a body may have (docs/api.md, "Conventions"); a push has a limit of its own.
 MAX_BODY_BYTES = 64 * 1024
@@ -36,6 +37,11 @@ def load_passwords(env: Env) -> dict[str, Any]:
 def load_mail(env: Env) -> dict[str, Any]:
     """Read the setting by which a service knows whether to write mail."""
     return {"MAIL_URL": env.str("MAIL_URL", "", validate=check_mail_url)}
+
+
+def load_webhooks(env: Env) -> dict[str, Any]:
+    """Read the setting by which a service knows whom to tell what changes."""
+    return {"WEBHOOKS_FILE": env.str("WEBHOOKS_FILE", "", validate=check_webhooks_file)}
 
 
 def load_accounts(env: Env) -> dict[str, Any]:

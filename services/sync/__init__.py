@@ -5,9 +5,10 @@ from typing import Any
 from flask import Flask
 
 from services.sync import config, routes, service_routes, space_routes
-from services.sync.cli import load_command, purge_command
+from services.sync.cli import load_command, purge_command, replay_command
 from services.sync.jobs import jobs
 from services.sync.service_cli import KEY_COMMANDS
+from shared import outbox
 from shared.app import create_service
 from shared.models.tables import pulled_tables
 
@@ -18,6 +19,7 @@ def create_app(**overrides: Any) -> Flask:
     tables = [table.sql for table in pulled_tables()]
     blueprints = [routes.bp, routes.live, space_routes.bp, service_routes.bp]
     app = create_service("sync", config.load, blueprints, tables, overrides)
-    for command in (purge_command, load_command, jobs, *KEY_COMMANDS):
+    outbox.init_app(app)
+    for command in (purge_command, load_command, replay_command, jobs, *KEY_COMMANDS):
         app.cli.add_command(command)
     return app

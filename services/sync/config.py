@@ -4,14 +4,15 @@ from typing import Any
 
 from environs import Env, validate
 
-from shared.config import MAX_BODY_BYTES, load_mail
+from shared.config import MAX_BODY_BYTES, load_mail, load_webhooks
 
 CONFLICTS = ("merge", "reject")
 
 
 def load(env: Env) -> dict[str, Any]:
     """Load and validate this service's settings."""
-    return load_mail(env) | {
+    shared = load_mail(env) | load_webhooks(env)
+    return shared | {
         "MAX_PUSH_BYTES": env.int(
             "MAX_PUSH_BYTES", 64 * 2**20, validate=validate.Range(min=MAX_BODY_BYTES)
         ),

@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from services.sync import clock
 from services.sync.reference_rows import loads_until
+from services.sync.webhooks.batches import CHANGE, forget_changes
 from shared.database import errors
 from shared.database.base import db
 from shared.database.bulk import execute_count
@@ -30,6 +31,7 @@ from shared.models import (
     Session,
     Space,
     User,
+    WebhookBatch,
 )
 from shared.models.tables import ReferenceTable, SyncedTable, reference_tables, synced_tables
 from shared.now import DAY_MS, now_ms
@@ -39,6 +41,8 @@ log = logging.getLogger(__name__)
 
 #: Rows of one transaction. Short ones, since a push of the same user waits for it.
 BATCH = 500
+#: How long is kept what could not be told to a receiver.
+WEBHOOK_DAYS = 30
 #: Statements that look for rows of nobody in one run, for each table and direction.
 MAX_BATCHES = 100
 
@@ -96,6 +100,9 @@ def purge(tombstone_days: int) -> dict[str, int]:
     purged["mail_addresses"] = _purge_rows(
         MailAddress.address_hash, MailAddress.last_at < now - DAY_MS
     )
+    untold = now - WEBHOOK_DAYS * DAY_MS
+    purged["webhook_outbox"] = _purge_changes(untold)
+    purged["webhook_batches"] = _purge_rows(WebhookBatch.id, WebhookBatch.made_at < untold)
     log.info("purged", extra={"rows": purged})
     return purged
 
@@ -258,6 +265,20 @@ def _purge_rows(key: InstrumentedAttribute[str], condition: ColumnElement[bool])
     while found := _find(select(key).where(condition)):
         keys = [value for (value,) in found]
         total += transaction(execute_count)(delete(key.class_).where(key.in_(keys)))
+    return total
+
+
+def _purge_changes(before: int) -> int:
+    """Remove what nobody tells: its receiver is configured no more, or has nobody who delivers."""
+    total = 0
+    for (receiver,) in _find(select(CHANGE.c.receiver).distinct()):
+        # Ticks are times, as far as this is about.
+        old = select(*CHANGE.primary_key).where(
+            CHANGE.c.receiver == receiver, CHANGE.c.tick < before
+        )
+        while found := _find(old):
+            transaction(forget_changes)(found)
+            total += len(found)
     return total
 
 

@@ -18,6 +18,7 @@ from services.sync.plan import (
 from services.sync.relations import Touched, settle
 from services.sync.schemas import Changes
 from services.sync.sharing import leaves_own_space, push_to_spaces
+from shared import outbox
 from shared.auth.revocations import raise_clock, raise_clocks
 from shared.database.bulk import CHUNK
 from shared.database.transaction import transaction
@@ -71,7 +72,9 @@ def _push(
     if reject and (conflicts := conflicts_of(made)):
         raise SyncConflict(conflicts=conflicts)
     strays = settle(user_id, push.tick, touched, rows.stamp(push, user_id))
-    if not touched.has_written:
+    if touched.has_written:
+        outbox.note_changes([user_id], tick)
+    else:
         clock.give_back(user_id, present)
     return result(push, present, made, has_written=touched.has_written, has_strays=strays)
 

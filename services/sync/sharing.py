@@ -23,6 +23,7 @@ from services.sync.plan import (
 from services.sync.relations import settle
 from services.sync.schemas import Changes
 from services.sync.sorting import Key, Sorting
+from shared import outbox
 from shared.database.base import db
 from shared.database.bulk import chunks, insert_or_update
 from shared.database.transaction import transaction
@@ -119,6 +120,7 @@ def write_sorted(push: Push, sorting: Sorting) -> bool:
         settle(space_id, push.tick, touched, rows.stamp(push, space_id))
         for space_id, touched in sorting.touched.items()
     ]
+    outbox.note_changes(sorting.spaces, push.tick)
     return has_followers or any(strays)
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from flask import Flask
 
-from services.users import routes
+from services.users import config, routes
 from services.users.cli import create_admin, help_user
-from shared import config
+from shared import outbox
 from shared.accounts import id_tokens, passwords
 from shared.app import create_service
 from shared.auth.sessions import FIND_ACCOUNT
@@ -17,9 +17,10 @@ def create_app(**overrides: Any) -> Flask:
     """Build the WSGI application; a test may override single settings."""
     tables = [*unsynced_tables(), *(table.sql for table in synced_tables())]
     blueprints = [routes.me, routes.admin]
-    app = create_service("users", config.load_accounts, blueprints, tables, overrides)
+    app = create_service("users", config.load, blueprints, tables, overrides)
     passwords.init_app(app)
     id_tokens.init_app(app)
+    outbox.init_app(app)
     app.extensions["find_caller"] = FIND_ACCOUNT
     app.cli.add_command(create_admin)
     app.cli.add_command(help_user)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, select, update
 
+from shared import outbox
 from shared.accounts.mail import forget_mail
 from shared.auth.revocations import Ended, announce, drop_clock, raise_clocks
 from shared.auth.sessions import end_sessions
@@ -76,6 +77,8 @@ def _remove(user_id: str, space_ids: list[str], find: Callable[[], User]) -> Rem
     forget_mail(user_id)
     for table in synced_tables():
         db.session.execute(delete(table.sql).where(table.of(user_id)))
+    # After all that was told of the space.
+    outbox.note_gone(user_id, max(held.tick, user.last_modified_at + 1))
     db.session.delete(user)
     return Removed(ended, moved - {user_id}, held.tick)
 

@@ -12,6 +12,7 @@ from shared.models.revocation import Revocation
 from shared.models.service_key import ServiceKey
 from shared.models.space import Invitation, Member, Resend, Space
 from shared.models.synced import Synced
+from shared.models.webhook import WebhookBatch, WebhookChange, WebhookReceiver
 
 __all__ = [
     "Identity",
@@ -32,6 +33,9 @@ __all__ = [
     "Space",
     "Synced",
     "User",
+    "WebhookBatch",
+    "WebhookChange",
+    "WebhookReceiver",
 ]
 
 # After the server's own tables, whose names no declaration may take.

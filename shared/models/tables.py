@@ -25,6 +25,7 @@ from shared.models.rules import RULES
 from shared.models.service_key import ServiceKey
 from shared.models.space import SPACE_TABLES
 from shared.models.synced import Synced
+from shared.models.webhook import WEBHOOK_TABLES
 
 
 def _quoted(name: str) -> str:
@@ -248,9 +249,9 @@ def _parents(relations: Iterable[Column | None]) -> Iterator[str]:
 
 @cache
 def unsynced_tables() -> tuple[Table, ...]:
-    """Return the server's own tables, but for those that the sync service alone may see."""
-    of_sync = SPACE_TABLES | REFERENCE_TABLES | {ServiceKey.__tablename__}
-    names = server_tables() - of_sync
+    """Return the server's own tables, but for those that not every service may see."""
+    not_for_all = SPACE_TABLES | REFERENCE_TABLES | WEBHOOK_TABLES | {ServiceKey.__tablename__}
+    names = server_tables() - not_for_all
     return tuple(table for table in Base.metadata.tables.values() if table.name in names)
 
 

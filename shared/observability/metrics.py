@@ -72,6 +72,31 @@ LIVE_SOCKETS = Gauge("live_sockets", "Sockets that wait for nudges.", multiproce
 LIVE_NUDGES = Counter("live_nudges_total", "Nudges sent.")
 LIVE_CLOSES = Counter("live_closes_total", "Sockets closed, by code.", ["code"])
 
+WEBHOOK_RECEIVERS = Gauge(
+    "webhook_receivers", "Receivers that are told what changes.", multiprocess_mode="livemax"
+)
+WEBHOOK_DELIVERIES = Counter(
+    "webhook_deliveries_total", "Attempts to deliver a batch, and batches given up.", ["outcome"]
+)
+WEBHOOK_PENDING = Gauge(
+    "webhook_pending_changes",
+    "Changes that a receiver is still to be told; many are not counted to the end.",
+    ["receiver"],
+    multiprocess_mode="mostrecent",
+)
+WEBHOOK_OLDEST = Gauge(
+    "webhook_oldest_pending_seconds",
+    "The age of the oldest of them.",
+    ["receiver"],
+    multiprocess_mode="mostrecent",
+)
+WEBHOOK_FAILED = Gauge(
+    "webhook_failed_batches",
+    "Batches that were given up and are kept for a replay.",
+    ["receiver"],
+    multiprocess_mode="mostrecent",
+)
+
 STATEMENT_SECONDS = Histogram(
     "db_statement_duration_seconds", "Time a statement takes.", buckets=SECONDS
 )
@@ -115,6 +140,7 @@ for _counter, _outcomes in (
         ("alive", "revoked", "no_redis", "no_lease", "new_connection", "odd_time"),
     ),
     (LIVE_CLOSES, ("1000", "1001", "1006", "4401")),
+    (WEBHOOK_DELIVERIES, ("delivered", "failed", "given_up")),
     (PULLS, ("first", "changes", "restored", "replacement", "nothing")),
 ):
     for _outcome in _outcomes:

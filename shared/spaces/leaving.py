@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from sqlalchemy import delete, update
 
+from shared import outbox
 from shared.database.base import db
 from shared.models import Invitation, Member, Space
 from shared.now import now_ms
@@ -25,3 +26,4 @@ def close_space(held: Held, space_id: str) -> None:
     db.session.execute(update(Space).where(Space.id == space_id).values(deleted_at=now_ms()))
     db.session.execute(delete(Invitation).where(Invitation.space_id == space_id))
     leave(held, held.members[space_id].keys(), space_id)
+    outbox.note_gone(space_id, held.tick)

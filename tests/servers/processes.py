@@ -27,7 +27,7 @@ from deploy.local.machine import PATH, ROOT, children, free_port, program, setti
 #: What the native stack is made of.
 PROGRAMS = ("mariadbd", "mariadb-install-db", "redis-server", "nginx", "pgrep")
 #: The database's users besides root. Services and the purge get their rights from deploy/grants.py.
-DATABASE_USERS = ("migrate", "auth", "users", "sync", "purge", "jobs")
+DATABASE_USERS = ("migrate", "auth", "users", "sync", "purge", "jobs", "webhooks")
 
 #: Who runs servers that must not be root, when we are.
 NOBODY = "nobody" if os.geteuid() == 0 else None
@@ -392,6 +392,17 @@ class Live(ManagedProcess):
     def environ(self) -> Mapping[str, str]:
         """Its settings."""
         return self.settings
+
+
+class Webhooks(Live):
+    """One process that delivers webhooks."""
+
+    name = "webhooks"
+
+    def command(self) -> list[str]:
+        """What runs it."""
+        module = ["-m", "services.sync.webhooks"]
+        return [sys.executable, *module, "--host=127.0.0.1", f"--port={self.port}"]
 
 
 class Gateway(ManagedProcess):
