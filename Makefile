@@ -10,7 +10,7 @@ CLI := $(BIN)/python -m deploy.local.cli
 
 .DEFAULT_GOAL := help
 .PHONY: help adopt from-mysql run up-native down-native up up-mail up-monitoring down client-schema admin help-user service-key service-keys \
-	revoke-service-key scale restart migrate logs backup restore drop-replaced purge job load keys \
+	revoke-service-key scale restart migrate logs backup restore drop-replaced purge job load webhook-replay keys \
 	test test-mysql test-cluster test-compose bench soak lint format migration lock client playground clean
 
 help:  ## Show this list
@@ -89,6 +89,9 @@ job: $(VENV)/.runtime  ## Run a job of the app's own: make job NAME=…
 
 load: $(VENV)/.runtime  ## Load a CSV or NDJSON file into a reference table: make load TABLE=… FILE=… (MODE=replace also deletes)
 	@$(CLI) load "$(TABLE)" "$(FILE)" "$(or $(MODE),merge)"
+
+webhook-replay: $(VENV)/.runtime  ## Send a receiver what was given up: make webhook-replay NAME=…
+	@$(CLI) flask sync webhook-replay "$(NAME)"
 
 keys: $(VENV)/.runtime  ## Replace the key that signs tokens in .local/keys; older keys still verify
 	@$(BIN)/python -m deploy.keys .local/keys

@@ -6,11 +6,13 @@ docker compose version >/dev/null 2>&1 || {
     exit 1
 }
 secrets=.local/secrets.env
-mkdir -p .local/tls .local/providers
+mkdir -p .local/tls .local/providers .local/webhooks
 # What containers read from here, they read as users of their own, which a strict umask shuts out.
 chmod a+rx .local/tls
 chmod -R a+rX .local/providers
 [ ! -e .local/providers/providers.toml ] || export OIDC_PROVIDERS_FILE=/providers/providers.toml
+# Its secrets are for its owner and user 10001 of the containers (docs/webhooks.md).
+[ ! -e .local/webhooks/webhooks.toml ] || export WEBHOOKS_FILE=/webhooks/webhooks.toml COMPOSE_PROFILES=webhooks
 chmod -R a+rX gateway deploy/monitoring deploy/mysql-users.sh
 
 given=$secrets
@@ -60,5 +62,5 @@ monitoring)
     $compose --profile monitoring up --detach prometheus grafana
     echo "Prometheus: http://localhost:${PROMETHEUS_PORT:-9090}  Grafana: http://localhost:${GRAFANA_PORT:-3000}"
     ;;
-down) $compose --profile mail --profile monitoring down ;;
+down) $compose --profile mail --profile monitoring --profile webhooks down ;;
 esac

@@ -62,6 +62,11 @@ logconfig_dict = {
 }
 
 
+#: What runs in the background of an application: mail leaves the auth service, and of make run, which has no
+#: process of its own for that, webhooks do.
+BACKGROUND = ("sender", "deliverer")
+
+
 def on_starting(server: Any) -> None:
     """Load the code once, before the first worker: each then only has to build its application.
 
@@ -91,7 +96,8 @@ def on_exit(_server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Leave Ctrl-C to the master, which stops its workers; send mail, keep the lists of revoked sessions.
+    """Leave Ctrl-C to the master, which stops its workers; send mail, keep the lists of revoked
+    sessions.
 
     Where passwords are hashed, memory that a hash has used is kept for the next.
 
@@ -108,13 +114,15 @@ def post_worker_init(worker: Any) -> None:
     # make run, which has no Redis, is three applications in one.
     if os.environ.get("REDIS_URL"):
         start_reconciler(worker.wsgi)
-    if sender := extensions.get("sender"):
-        sender.start()
+    for name in BACKGROUND:
+        if name in extensions:
+            extensions[name].start()
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """Let the mail that is being sent arrive."""
+    """Let the mail and the changes arrive that are being sent."""
     # One that could not start has no application.
-    application = getattr(worker, "wsgi", None)
-    if sender := getattr(application, "extensions", {}).get("sender"):
-        sender.stop()
+    extensions = getattr(getattr(worker, "wsgi", None), "extensions", {})
+    for name in BACKGROUND:
+        if name in extensions:
+            extensions[name].stop()

@@ -79,7 +79,7 @@ def test_the_documented_number_of_connections_is_true() -> None:
 def test_nothing_is_killed_before_it_has_finished(
     compose: dict[str, dict[str, Any]], gunicorn: dict[str, Any]
 ) -> None:
-    for name in (*SERVICES, "live"):
+    for name in (*SERVICES, "live", "webhooks"):
         assert seconds(compose[name]["stop_grace_period"]) > gunicorn["graceful_timeout"], name
     [waits] = re.findall(
         r"proxy_read_timeout +(\d+)s", (ROOT / "gateway/snippets/proxy.conf").read_text()

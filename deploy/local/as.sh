@@ -20,6 +20,8 @@ case $ADDRESS in
 *) kept= ;;
 esac
 export MAIL_URL="${MAIL_URL-$kept}" PUBLIC_URL="${PUBLIC_URL-$URL}"
+[ -n "${WEBHOOKS_FILE-}" ] || [ ! -e .local/webhooks/webhooks.toml ] || WEBHOOKS_FILE=.local/webhooks/webhooks.toml
+export WEBHOOKS_FILE="${WEBHOOKS_FILE-}"
 export JWT_PUBLIC_KEYS_FILE=.local/keys/public.pem TRUSTED_PROXIES=1
 [ "$user" != auth ] || export JWT_PRIVATE_KEY_FILE=.local/keys/private.pem
 exec "$@"

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from deploy import backup
 from deploy.local import run as embedded
 from deploy.local.compose import Compose
-from deploy.local.machine import LOCAL, PARTS, ROOT, SERVICES, Refused
+from deploy.local.machine import INSTANCES, LOCAL, PARTS, ROOT, SERVICES, Refused
 from deploy.local.native import Native
 from shared.database.engines import engine_options, look_up_options
 
@@ -107,12 +107,12 @@ def scale(service: str, number: int) -> None:
 
 
 @cli.command()
-@click.argument("service", type=click.Choice(["", *PARTS]), default="")
+@click.argument("service", type=click.Choice(["", *INSTANCES]), default="")
 def restart(service: str) -> None:
     """Replace the processes of SERVICE, or of all. No request is lost."""
     with one_at_a_time():
         stack = running()
-        for name in [service] if service else PARTS:
+        for name in [service] if service else INSTANCES:
             try:
                 stack.restart(name)
             except Refused as refused:

@@ -1,14 +1,17 @@
 """The whole stack in Docker: what `make up` starts, by the compose file and `.local/secrets.env`."""
 
+import os
 import shutil
 import subprocess
 import sys
 
 from deploy.local.machine import (
+    CODE,
     LOCAL,
     PARTS,
     ROOT,
     USERS,
+    WEBHOOKS_FILE,
     Refused,
     check_start,
     run,
@@ -28,12 +31,24 @@ class Compose:
 
     def call(self, *arguments: str, **environ: str) -> None:
         """Run docker compose in the foreground; end as it does when it fails."""
-        run(*self.command, *arguments, **environ)
+        run(*self.command, *arguments, **environ, **self.webhooks())
+
+    @staticmethod
+    def webhooks() -> dict[str, str]:
+        """Return the settings with which whoever delivers webhooks is part of the stack, if there are any."""
+        if not WEBHOOKS_FILE.exists():
+            return {}
+        return {
+            "COMPOSE_PROFILES": "webhooks",
+            "WEBHOOKS_FILE": f"/webhooks/{WEBHOOKS_FILE.name}",
+        }
 
     def listed(self, *arguments: str) -> list[str]:
         """Return the ids that `docker compose ps` lists."""
         command = [*self.command, "ps", "--quiet", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split()
+        environ = {**os.environ, **self.webhooks()}
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
+        return done.stdout.split()
 
     def is_up(self) -> bool:
         """Return whether any container runs."""
@@ -51,9 +66,10 @@ class Compose:
 
     def restart(self, service: str) -> None:
         """Replace a service's processes, unless new ones could not start. Its image stays the same."""
-        if service == "live":
-            # One process: its clients are told, and come back.
-            self.call("restart", service)
+        if service in CODE:
+            # One process: clients of live are told, and come back.
+            if self.listed(service):
+                self.call("restart", service)
             return
         for container in self.listed(service):
             check_start(service, "docker", "exec", container, "python")
@@ -63,7 +79,7 @@ class Compose:
 
     def pause(self) -> None:
         """Stop the services, so that nobody writes."""
-        self.call("stop", *PARTS, "purge")
+        self.call("stop", *PARTS, "purge", *["webhooks"] * bool(self.webhooks()))
 
     def resume(self) -> None:
         """Forget what Redis knew, and start the services again."""

@@ -11,6 +11,7 @@ from deploy.api import site
 from deploy.local import playground
 from deploy.local.cors import allow_local_origins
 from deploy.local.machine import SERVICES
+from services.sync.webhooks.deliverer import Deliverer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -39,6 +40,9 @@ def create_app(**overrides: Any) -> "WSGIApplication":
         return app
 
     served = allow_local_origins(application)
-    # deploy/gunicorn.conf.py starts what runs in the background of the auth service.
-    served.extensions = apps["auth"].extensions  # type: ignore[attr-defined]
+    # deploy/gunicorn.conf.py starts what runs in the background.
+    extensions = {**apps["auth"].extensions}
+    if apps["sync"].extensions["receivers"]:
+        extensions["deliverer"] = Deliverer(apps["sync"])
+    served.extensions = extensions  # type: ignore[attr-defined]
     return served

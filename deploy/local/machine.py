@@ -19,11 +19,17 @@ LOCAL = ROOT / ".local"
 SERVICES = ("auth", "users", "sync")
 #: What runs in instances: they, and the server of live nudges, which has the code and the rights of sync.
 PARTS = (*SERVICES, "live")
+#: Besides, where receivers of webhooks are configured, who tells them what changes. One instance is enough.
+INSTANCES = (*PARTS, "webhooks")
+#: The code of parts that are no service of their own.
+CODE = {"live": "sync", "webhooks": "sync"}
+#: Where the local stacks look for receivers; `WEBHOOKS_FILE` goes before.
+WEBHOOKS_FILE = LOCAL / "webhooks/webhooks.toml"
 #: What `HOST` is for every address of this machine.
 EVERYWHERE = ("0.0.0.0", "::")
 #: The database users of commands that are not run as their service's: no process that serves anybody may make
 #: a service key, and who migrates may do everything anyway.
-USERS = {"purge": "purge", "jobs": "jobs"} | dict.fromkeys(
+USERS = {"purge": "purge", "jobs": "jobs", "webhook-replay": "webhooks"} | dict.fromkeys(
     ("service-key", "service-keys", "revoke-service-key"), "migrate"
 )
 #: Where programs are that a plain user's shell does not look for.
@@ -47,12 +53,16 @@ def run(*command: str, **environ: str) -> None:
 
 def check_start(service: str, *python: str) -> None:
     """Raise `Refused` with the reason when a service cannot start with its present code and settings."""
-    code = "sync" if service == "live" else service
-    start = f"from services.{code} import create_app; create_app()"
+    start = f"from services.{CODE.get(service, service)} import create_app; create_app()"
     tried = subprocess.run([*python, "-c", start], cwd=ROOT, capture_output=True, text=True)
     if tried.returncode:
         reason = "\n".join(tried.stderr.strip().splitlines()[-3:])
         raise Refused(f"{service} cannot start: {reason}")
+
+
+def webhooks_file() -> str:
+    """Return the file of those who are told what changes; empty for none."""
+    return os.environ.get("WEBHOOKS_FILE") or (str(WEBHOOKS_FILE) if WEBHOOKS_FILE.exists() else "")
 
 
 def settings_file(path: Path) -> dict[str, str]:

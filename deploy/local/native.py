@@ -26,6 +26,7 @@ import click
 
 from deploy.local import gateway
 from deploy.local.machine import (
+    INSTANCES,
     PARTS,
     PATH,
     ROOT,
@@ -40,6 +41,7 @@ from deploy.local.machine import (
     settings_file,
     status,
     wait_until,
+    webhooks_file,
 )
 
 HERE = Path(__file__).parent
@@ -89,7 +91,7 @@ class Native:
 
     def instances(self, *services: str) -> list[str]:
         """Return the names of the instances of services, of all without a name."""
-        return [name for name in self.parts() if name.split("-")[0] in (services or PARTS)]
+        return [name for name in self.parts() if name.split("-")[0] in (services or INSTANCES)]
 
     def counts(self) -> dict[str, int]:
         """Return how many instances of each service there are."""
@@ -155,7 +157,7 @@ class Native:
         click.echo("Applying migrations")
         self.migrate()
         click.echo("Starting the services and the gateway")
-        for service in PARTS:
+        for service in (*PARTS, *["webhooks"] * bool(webhooks_file())):
             self.add(service)
         self.route()
         self.ask("startProcess", "gateway", False)
@@ -199,7 +201,9 @@ class Native:
     def restart(self, service: str) -> None:
         """Replace a service's instances; they go on serving when new ones cannot start."""
         there = self.instances(service)
-        self.replace(service, there, len(there))
+        number = bool(webhooks_file()) if service == "webhooks" else len(there)
+        if there or number:
+            self.replace(service, there, number)
 
     def replace(self, service: str, old: list[str], number: int) -> None:
         """Start so many new instances, then stop old ones. Raises `Refused` with all as before."""

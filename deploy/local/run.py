@@ -6,7 +6,15 @@ import subprocess
 import sys
 
 from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS, make_keys
-from deploy.local.machine import EVERYWHERE, LOCAL, Refused, free_address, run, url_for_phones
+from deploy.local.machine import (
+    EVERYWHERE,
+    LOCAL,
+    Refused,
+    free_address,
+    run,
+    url_for_phones,
+    webhooks_file,
+)
 from shared.mail_url import KEEP, is_loopback
 
 PID_FILE = LOCAL / "run.pid"
@@ -30,6 +38,7 @@ def prepare(url: str = "http://localhost:8080") -> None:
         JWT_PUBLIC_KEYS_FILE=str(keys / PUBLIC_KEYS),
         REDIS_URL="",
         TRUSTED_PROXIES="0",
+        WEBHOOKS_FILE=webhooks_file(),
     )
     mail_url = KEEP if is_loopback(os.environ.get("HOST", "127.0.0.1")) else ""
     for name, value in {"LOG_TEXT": "true", "MAIL_URL": mail_url, "PUBLIC_URL": url}.items():

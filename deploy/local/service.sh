@@ -4,6 +4,7 @@ set -eu
 pid=.local/native/programs/$1-$2.pid
 # One process, which takes its connections with it when it ends.
 [ "$1" != live ] || exec deploy/local/as.sh sync "$3" -m services.sync.live.server --host=127.0.0.1 --port="$2"
+[ "$1" != webhooks ] || exec deploy/local/as.sh webhooks "$3" -m services.sync.webhooks --host=127.0.0.1 --port="$2"
 export PROMETHEUS_MULTIPROC_DIR=.local/native/metrics/$1-$2
 # What is left of one that was killed: workers, which hold the port and belong to its process group, and counts.
 [ ! -s "$pid" ] || pkill -KILL -g "$(cat "$pid")" -f gunicorn || true

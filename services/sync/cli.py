@@ -1,4 +1,4 @@
-"""The command line of the sync service: the purge, loads of reference tables, what receivers are told again."""
+"""The command line of the sync service: the purge, loads of reference tables, and what is told again."""
 
 import time
 from collections.abc import Callable

@@ -93,6 +93,7 @@ def test_each_service_may_do_in_the_database_what_it_must_and_no_more(
     attempt("auth", "SELECT password FROM users LIMIT 1")
     attempt("sync", "SELECT last_modified_at FROM users LIMIT 1 FOR UPDATE")
     attempt("users", "SELECT * FROM tasks LIMIT 1")
+    attempt("webhooks", "SELECT * FROM webhook_outbox LIMIT 1")
     for user, statement in (
         ("auth", "SELECT * FROM tasks"),
         ("auth", "DELETE FROM users"),
@@ -108,6 +109,10 @@ def test_each_service_may_do_in_the_database_what_it_must_and_no_more(
         ("users", "INSERT INTO tasks (id) VALUES ('x')"),
         ("purge", "UPDATE tasks SET title = ''"),
         ("users", "DROP TABLE tasks"),
+        ("webhooks", "SELECT * FROM users"),
+        ("webhooks", "SELECT * FROM tasks"),
+        ("sync", "SELECT row_id FROM webhook_outbox"),
+        ("sync", "DELETE FROM webhook_outbox"),
         ("users", "SELECT * FROM mysql.user"),
     ):
         with pytest.raises(pymysql.err.OperationalError, match="denied"):
