@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
+from services.sync.door import push_as_server, writing
 from shared import outbox
 from shared.database.base import db
 from shared.database.transaction import transaction
@@ -189,6 +190,21 @@ def test_a_receiver_costs_a_push_two_statements_however_long_it_is(
             device.push(projects={"created": [project() for _ in range(records)]})
         counts.append(len(texts))
     assert counts[1] == counts[0] + 2
+
+
+def test_what_the_server_itself_writes_is_noted_too(telling: Telling, device: Device) -> None:
+    first, second = project(), project()
+    space = make_space(device)
+    with telling.sync.app_context():
+        pushed = push_as_server(
+            space, {"projects": {"created": [first], "updated": [], "deleted": []}}, "server"
+        )
+        with writing(device.user_id) as job:
+            job.create("projects", {"id": second["id"], "name": "Second"})
+    assert telling.outbox(space=space) == [
+        (space, "projects", first["id"], "created", pushed.timestamp)
+    ]
+    assert kinds(telling.outbox(space=device.user_id)) == [("projects", second["id"], "created")]
 
 
 def test_a_load_of_a_reference_table_is_one_change_of_no_space(telling: Telling) -> None:
