@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from flask import Flask, current_app
-from sqlalchemy import CompoundSelect, bindparam, case, literal, select, union_all
+from sqlalchemy import CompoundSelect, Connection, bindparam, case, literal, select, union_all
 
 from shared.database.base import db
 from shared.database.json_rows import write_rows
@@ -39,24 +39,24 @@ def note_changes(space_ids: Collection[str], tick: int) -> None:
     for space_id in sorted(space_ids):
         # Not by INSERT … SELECT, which MySQL lets hold the gaps between other spaces' rows.
         found = connection.execute(_changed(), {"space": space_id, "tick": tick}).all()
-        _write(space_id, tick, [(table, id_, kind) for table, id_, kind in found])
+        _write(connection, space_id, tick, [(table, id_, kind) for table, id_, kind in found])
 
 
 def note_gone(space_id: str, tick: int) -> None:
     """Note that a space has ended, or an account, within the caller's transaction."""
-    _write(space_id, tick, [("", "", "gone")])
+    _write(db.session.connection(), space_id, tick, [("", "", "gone")])
 
 
-def note_load(table_name: str, tick: int) -> None:
-    """Note that a reference table, by its name in SQL, was loaded, within the caller's transaction."""
-    _write("", tick, [(table_name, "", "updated")])
+def note_load(connection: Connection, table_name: str, tick: int) -> None:
+    """Note that a reference table, by its name in SQL, was loaded, within the transaction of a connection."""
+    _write(connection, "", tick, [(table_name, "", "updated")])
 
 
-def _write(space_id: str, tick: int, changes: Iterable[Change]) -> None:
+def _write(connection: Connection, space_id: str, tick: int, changes: Iterable[Change]) -> None:
     rows = list(changes)
     for receiver in current_app.extensions["receivers"] if rows else ():
         write_rows(
-            db.session.connection(),
+            connection,
             WebhookChange.__table__,  # type: ignore[arg-type]
             ("table_name", "row_id", "kind"),
             rows,

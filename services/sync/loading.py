@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Select, bindparam, func, insert, select, upda
 from sqlalchemy.exc import DBAPIError
 
 from services.sync.load_files import Format, Reader, Staged
+from shared import outbox
 from shared.auth.revocations import note_load
 from shared.database import errors
 from shared.database.base import db
@@ -216,6 +217,7 @@ class _Attempt:
         }
         connection.execute(insert(ReferenceLoad).values(row | changed))
         connection.execute(SET_CLOCK, {"to": tick})
+        outbox.note_load(connection, self.table.sql.name, tick)
 
 
 def _find(connection: Connection, table: ReferenceTable, ids: list[str]) -> Iterator[Any]:

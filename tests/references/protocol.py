@@ -1,9 +1,12 @@
 """What devices are sent of reference tables, and what becomes of what they push. Run by tests/own_table."""
 
 import itertools
+import json
 import random
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
 from threading import Event
 from time import time_ns
 from typing import Any
@@ -12,14 +15,18 @@ import pytest
 from flask import Flask
 from sqlalchemy import insert, select, update
 
+import services.sync
+from services.sync.loading import find_table, load
 from services.sync.purge import purge
+from services.sync.webhooks.batches import write_body
 from shared.database.base import db
-from shared.models import ReferenceClock, ReferenceLoad, Restore
+from shared.models import ReferenceClock, ReferenceLoad, Restore, WebhookChange
 from shared.now import DAY_MS
 from tests.api import Device, new_id, project, wire
 from tests.clock import Clock
 from tests.conftest import Backend
 from tests.references.conftest import Load, Record, exercise, other_device
+from tests.servers.receiver import configuration, new_secret
 from tests.statements import statements
 
 
@@ -427,3 +434,24 @@ def test_no_device_misses_a_row_of_parallel_pushes_and_loads(
     with loader.app_context(), db.session.begin():
         ticks = list(db.session.scalars(select(ReferenceLoad.tick).order_by(ReferenceLoad.number)))
     assert ticks == sorted(set(ticks))
+
+
+def test_a_load_is_noted_once_for_a_receiver_of_webhooks(
+    application: Any, tmp_path: Path, three: list[Record]
+) -> None:
+    file = tmp_path / "webhooks.toml"
+    file.write_text(configuration([("prices", [new_secret()], "https://hooks.example.com")]))
+    app = services.sync.create_app(WEBHOOKS_FILE=str(file))
+    with app.app_context():
+        rows = [three[0] | {"name": "other"}, *three[1:]]
+        body = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        for _ in range(2):
+            counts = load(find_table("exercises"), BytesIO(body), "ndjson", "merge")
+        with db.session.begin():
+            noted = db.session.scalars(select(WebhookChange)).all()
+        assert [(one.space_id, one.row_id, one.kind) for one in noted] == [("", "", "updated")]
+        assert noted[0].tick == counts.timestamp
+        [told] = json.loads(write_body(noted, 0))["data"]["changes"]
+        assert (told["table"], told["space"], told["id"]) == ("exercises", None, None)
+        for engine in db.engines.values():
+            engine.dispose()

@@ -81,7 +81,7 @@ def test_what_has_no_space_or_no_row_is_told_with_null(
     space = make_space(device)
     device.api.delete(f"/spaces/{space}", token=device.token)
     with telling.sync.app_context():
-        transaction(outbox.note_load)("projects", 1)
+        transaction(lambda: outbox.note_load(db.session.connection(), "projects", 1))()
     telling.go()
     load, gone = receiver.changes
     assert load == {"space": None, "table": "projects", "id": None, "kind": "updated", "tick": 1}

@@ -209,14 +209,16 @@ def test_what_the_server_itself_writes_is_noted_too(telling: Telling, device: De
 
 def test_a_load_of_a_reference_table_is_one_change_of_no_space(telling: Telling) -> None:
     with telling.sync.app_context():
-        transaction(outbox.note_load)("prices", 17)
-        transaction(outbox.note_load)("prices", 18)
+        for tick in (17, 18):
+            transaction(
+                lambda tick=tick: outbox.note_load(db.session.connection(), "prices", tick)
+            )()
     assert telling.outbox() == [("", "prices", "", "updated", tick) for tick in (17, 18)]
 
 
 def test_a_transaction_that_is_given_up_has_noted_nothing(telling: Telling) -> None:
     def work() -> None:
-        outbox.note_load("prices", 17)
+        outbox.note_load(db.session.connection(), "prices", 17)
         raise KeyError
 
     with telling.sync.app_context(), pytest.raises(KeyError):

@@ -33,7 +33,7 @@ from shared.database.base import db
 from shared.database.bulk import execute_count, insert_or_update
 from shared.database.transaction import transaction
 from shared.models import WebhookBatch, WebhookChange, WebhookReceiver
-from shared.models.tables import synced_tables
+from shared.models.tables import pulled_tables
 from shared.now import DAY_MS, now_ms
 
 #: Changes of a batch.
@@ -165,7 +165,7 @@ def forget_changes(changes: Iterable[Row[Any]]) -> None:
 
 def write_body(changes: Sequence[Row[Any]], now: int) -> bytes:
     """Return what a receiver is sent."""
-    wire = {table.sql.name: table.name for table in synced_tables()}
+    wire = {table.sql.name: table.name for table in pulled_tables()}
     told = [
         {
             "space": change.space_id or None,
