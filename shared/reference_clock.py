@@ -19,10 +19,11 @@ from shared.now import now_ms
 #: takes the one after the mark.
 AHEAD_MS = 1000
 
-#: The tick of the last load comes back in the place of a row's new id.
+#: The tick of the last load comes back in the place of a row's new id. (Not IS NOT NULL, of which MySQL knows
+#: without looking that it is true.)
 RAISE = text(
     "UPDATE reference_clock SET mark = GREATEST(mark, :mark)"
-    " WHERE id = 1 AND LAST_INSERT_ID(tick) IS NOT NULL"
+    " WHERE id = 1 AND LAST_INSERT_ID(tick) >= 0"
 )
 #: The same on SQLite, where whoever writes is alone.
 RAISE_ALONE = update(ReferenceClock).values(
