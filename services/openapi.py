@@ -24,7 +24,13 @@ from services.openapi_fields import FIELDS
 from services.sync import routes as sync
 from services.sync import service_routes as service
 from services.sync import space_routes as spaces
-from services.sync.parameters import MigrationSchema, Parameters, PullParameters, PushParameters
+from services.sync.parameters import (
+    MigrationSchema,
+    Parameters,
+    PullParameters,
+    PushParameters,
+    ServicePushParameters,
+)
 from services.sync.schemas import TablesSchema, pushed
 from services.sync.service_guard import check_service_key
 from services.users import routes as users
@@ -179,12 +185,15 @@ def _operation(path: str, method: str, view: Any, guards: list[Any]) -> Json:
         # apispec makes a parameter of each field.
         parameters.append({"in": "query", "schema": call.takes})
     # Pull takes one as POST only.
-    if isinstance(call.takes, Body | Parameters) and method != "get":
+    if isinstance(call.takes, Body | Parameters | ServicePushParameters) and method != "get":
         ends += WITH_A_BODY
         content = _json(_body(call.takes))
         if isinstance(call.takes, PushParameters):
-            content["application/json"]["example"] = _push()
-        operation["requestBody"] = {"required": not call.takes.is_optional, "content": content}
+            content["application/json"]["example"] = {"lastPulledAt": 0, "changes": _changes()}
+        if isinstance(call.takes, ServicePushParameters):
+            content["application/json"]["example"] = {"changes": _changes()}
+        is_optional = getattr(call.takes, "is_optional", False)
+        operation["requestBody"] = {"required": not is_optional, "content": content}
     answer = {"description": "Done."} | ({"content": _json(call.answers)} if call.answers else {})
     statuses = [call.status, *([201] if call.may_create else [])]
     operation["responses"] = dict.fromkeys(map(str, statuses), answer) | _problems(ends)
@@ -192,7 +201,7 @@ def _operation(path: str, method: str, view: Any, guards: list[Any]) -> Json:
 
 
 @cache
-def _body(takes: Body | Parameters) -> Any:
+def _body(takes: Body | Parameters | ServicePushParameters) -> Any:
     """Return the schema of a body; one of pull or push may hold the parameters of the query."""
     if isinstance(takes, Body):
         return takes
@@ -202,17 +211,16 @@ def _body(takes: Body | Parameters) -> Any:
         return Body.from_dict(named | {"migration": migration}, name="PullBody")
     bare = by_table(TablesSchema, pushed, "Changes")
     changes = fields.Nested(bare, required=True)
+    if isinstance(takes, ServicePushParameters):
+        return {"anyOf": [Body.from_dict({"changes": changes}, name="ServicePushBody"), bare]}
     return {"anyOf": [Body.from_dict(named | {"changes": changes}, name="PushBody"), bare]}
 
 
-def _push() -> Json:
-    """Return a push of one new record in each table, which are of one id and so belong together."""
+def _changes() -> Json:
+    """Return one new record in each table, which are of one id and so belong together."""
     return {
-        "lastPulledAt": 0,
-        "changes": {
-            table.name: {"created": [_record(table)], "updated": [], "deleted": []}
-            for table in synced_tables()
-        },
+        table.name: {"created": [_record(table)], "updated": [], "deleted": []}
+        for table in synced_tables()
     }
 
 

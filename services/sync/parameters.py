@@ -18,7 +18,7 @@ from marshmallow import (
 )
 
 from services.sync.config import CONFLICTS
-from services.sync.schemas import LATEST, load_changes
+from services.sync.schemas import LATEST, Changes, load_changes
 from services.sync.selection import Migration
 from shared.models.tables import pulled_tables
 from shared.web.json_body import read_json
@@ -212,10 +212,28 @@ class PushParameters(Parameters):
 
         Raises `InvalidParameter`, and as `read_json` and `load_changes` do.
         """
-        tables = [table.name for table in pulled_tables()]
-        most = current_app.config["MAX_PUSH_RECORDS"]
-        changes, in_body = load_changes(read_json(), tables, most)
+        changes, in_body = read_changes()
         return {"changes": changes, **self.load_parameters((request.args, in_body))}
+
+
+class ServicePushParameters(Query):
+    """The parameters of a push by the app's own server: the space that it goes to."""
+
+    space = fields.String(required=True, validate=validate.Length(min=1))
+
+    def read(self) -> Any:
+        """Return the `changes` of this push and its space.
+
+        Raises `InvalidParameter`, and as `read_json` and `load_changes` do.
+        """
+        parameters = super().read()
+        return {"changes": read_changes()[0], **parameters}
+
+
+def read_changes() -> tuple[Changes, dict[str, Any]]:
+    """Return the changes of the body, and what else it has. Raises as `read_json` and `load_changes` do."""
+    tables = [table.name for table in pulled_tables()]
+    return load_changes(read_json(), tables, current_app.config["MAX_PUSH_RECORDS"])
 
 
 def whole_number(value: Any) -> int | None:

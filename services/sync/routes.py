@@ -1,10 +1,9 @@
 """The calls of docs/api.md, "Sync service"."""
 
-import logging
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from flask import Blueprint, Response, current_app, g, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request
 
 from services.sync import cursor
 from services.sync.parameters import PullParameters, PushParameters
@@ -13,7 +12,7 @@ from services.sync.pull import pull_changes, pull_page
 from services.sync.push import push_changes
 from services.sync.schemas import PulledSchema, PushedSchema
 from services.sync.selection import PullRequest
-from services.sync.spelling import meant
+from services.sync.spelling import tell_of
 from shared.auth.guard import require_access_token
 from shared.observability import metrics
 from shared.reference_clock import has_load_after
@@ -21,8 +20,6 @@ from shared.web.bounds import takes_large_bodies
 from shared.web.calls import call
 from shared.web.errors import Problem
 from shared.web.streams import stream
-
-log = logging.getLogger(__name__)
 
 bp = Blueprint("sync", __name__, url_prefix="/v1/sync")
 bp.before_request(require_access_token)
@@ -67,11 +64,7 @@ def push(parameters: dict[str, Any]) -> Response:
     pushed = push_changes(g.caller.user_id, g.caller.session_id, **parameters)
     if has_load_after(parameters["last_pulled_at"], g.caller.clock):
         pushed = replace(pushed, up_to_date=False)
-    if pushed.ignored:
-        # Lines for people are read by those who build the app; elsewhere the metric is enough.
-        level = logging.WARNING if current_app.config["LOG_TEXT"] else logging.DEBUG
-        extra = {"columns": pushed.ignored, "meant": meant(pushed.ignored)}
-        log.log(level, "columns_ignored", extra=extra)
+    tell_of(pushed.ignored)
     return jsonify(pushed.to_wire())
 
 

@@ -2,13 +2,19 @@
 
 from typing import Any
 
-from flask import Response
+from flask import Response, g, jsonify, request
 
 from services.sync import service_schemas as schemas
 from services.sync.all_spaces import AnySpace, list_all_spaces
 from services.sync.cursor import InvalidCursor
-from services.sync.feed import NoSuchSpace, Reading, read_changes
+from services.sync.door import NoSuchSpace, push_as_server
+from services.sync.feed import Reading, read_changes
+from services.sync.parameters import ServicePushParameters
+from services.sync.schemas import PushedSchema
 from services.sync.service_guard import require_service_key, service_blueprint
+from services.sync.spelling import tell_of
+from shared.observability import metrics
+from shared.web.bounds import takes_large_bodies
 from shared.web.calls import call
 from shared.web.streams import stream
 
@@ -35,3 +41,15 @@ def changes(parameters: dict[str, Any]) -> Response:
     limit = parameters["limit"] or schemas.PAGE
     reading = Reading(parameters["space"], parameters["since"], limit)
     return stream(read_changes(reading, parameters["cursor"]))
+
+
+@bp.post("/push")
+@takes_large_bodies
+@require_service_key("sync:write")
+@call(takes=ServicePushParameters, answers=PushedSchema, errors=(NoSuchSpace,))
+def push(parameters: dict[str, Any]) -> Response:
+    """Write rows into a space: all of the changes or none."""
+    metrics.PAYLOAD_BYTES.labels("pushed").observe(request.content_length or 0)
+    pushed = push_as_server(parameters["space"], parameters["changes"], g.service_key.name)
+    tell_of(pushed.ignored)
+    return jsonify(pushed.to_wire())

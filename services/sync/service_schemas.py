@@ -40,15 +40,10 @@ class AllSpacesSchema(Answer):
     spaces = fields.List(fields.Nested(AnySpaceSchema))
 
 
-def named_space() -> fields.String:
-    """Return the parameter that names a space."""
-    return fields.String(required=True, validate=validate.Length(min=1))
-
-
 class ChangesParameters(Query):
     """The parameters of a reading of changes."""
 
-    space = named_space()
+    space = fields.String(required=True, validate=validate.Length(min=1))
     since = Tick(load_default=0, metadata={"type": "integer", "minimum": 0})
     limit = Limit(
         load_default=PAGE, metadata={"type": "integer", "minimum": 1, "maximum": MAX_PAGE}

@@ -1,12 +1,26 @@
 """Which declared column a misspelled one was meant to be, for those who build an app."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
+from flask import current_app
+
 from shared.models.tables import tables_by_name
+
+log = logging.getLogger(__name__)
 
 #: What is less alike than this is another word.
 MIN_LIKENESS = 0.75
+
+
+def tell_of(ignored: Mapping[str, Sequence[str]]) -> None:
+    """Log the columns of a push that the server does not have, if there are any."""
+    if ignored:
+        # Lines for people are read by those who build the app; elsewhere the metric is enough.
+        level = logging.WARNING if current_app.config["LOG_TEXT"] else logging.DEBUG
+        extra = {"columns": ignored, "meant": meant(ignored)}
+        log.log(level, "columns_ignored", extra=extra)
 
 
 def meant(ignored: Mapping[str, Sequence[str]]) -> dict[str, str]:

@@ -228,6 +228,8 @@ MIB = 2**20
         ("POST /v1/auth/login", "", 60 * MIB, 413),
         ("PATCH /v1/users/me", "", 60 * MIB, 413),
         ("GET /v1/service/changes", "", 1 * MIB, 413),
+        ("POST /v1/service/push", "", 60 * MIB, 401),
+        ("POST /v1/service/push", "", 65 * MIB, 413),
         ("POST /v1/nothing", "", 60 * MIB, 404),
         ("PUT /v1/sync", "", 60 * MIB, 405),
         ("BREW /v1/sync", "", 60 * MIB, 405),
