@@ -11,7 +11,7 @@ from typing import Any
 from services.sync import merge
 from services.sync.merge import Action, Known, Operation, Row
 from services.sync.repair import repair_record
-from services.sync.schemas import MAX_NAMES, OPERATIONS, SAFE_ID
+from services.sync.schemas import MAX_NAMES, SAFE_ID
 from shared.models.columns import SPACE, Column
 from shared.models.tables import SyncedTable
 from shared.web.errors import Problem, readable
@@ -145,8 +145,9 @@ def result(
 
 
 def entries_of(change: Mapping[Operation, list[Any]]) -> Iterator[Entry]:
-    """Yield what a push names in one table."""
-    for operation in OPERATIONS:
+    """Yield what a push names in one table, deletions first: they make room for what rules count."""
+    order: tuple[Operation, ...] = ("deleted", "created", "updated")
+    for operation in order:
         for entry in change.get(operation, ()):
             is_record = operation != "deleted"
             yield operation, entry["id"] if is_record else entry, entry if is_record else None

@@ -4,6 +4,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from services.sync import clock, metering, rows
+from services.sync.judging import Judge, SomethingRefused
 from services.sync.merge import Operation
 from services.sync.plan import (
     Decisions,
@@ -15,15 +16,15 @@ from services.sync.plan import (
     entries_of,
     result,
 )
-from services.sync.relations import Touched, settle
+from services.sync.relations import Touched, parent_of, settle
 from services.sync.schemas import Changes
 from services.sync.sharing import leaves_own_space, push_to_spaces
 from shared import outbox
 from shared.auth.revocations import raise_clock, raise_clocks
 from shared.database.bulk import CHUNK
 from shared.database.transaction import transaction
-from shared.models.rules import rules_of
-from shared.models.tables import SyncedTable, synced_tables
+from shared.models.rules import RULES, rules_of
+from shared.models.tables import SyncedTable, parents_first, tables_by_name
 
 
 def push_changes(
@@ -39,9 +40,7 @@ def push_changes(
     stored are repaired. Raises `SyncConflict` when `conflicts` is `reject` and there are any.
     """
     given = (user_id, session_id, changes, last_pulled_at, conflicts == "reject")
-    has_more_to_heed = leaves_own_space(user_id, changes) or _has_rules(changes)
-    pushed = None if has_more_to_heed else _push(*given)
-    pushed = pushed or push_to_spaces(*given)
+    pushed = _push_to_own(*given) or push_to_spaces(*given)
     is_news = pushed.timestamp != pushed.since
     raise_clock(user_id, pushed.timestamp, (session_id, pushed.since) if is_news else None)
     raise_clocks(pushed.others, pushed.timestamp, session_id)
@@ -49,9 +48,24 @@ def push_changes(
     return pushed
 
 
-def _has_rules(changes: Changes) -> bool:
-    """Return whether the app has a say in any of these changes."""
-    return any(rules_of(name) and any(change.values()) for name, change in changes.items())
+def _push_to_own(
+    user_id: str, session_id: str, changes: Changes, last_pulled_at: int, reject: bool
+) -> PushResult | None:
+    """Push to the user's own space; return None when there is more to heed than that takes."""
+    if leaves_own_space(user_id, changes) or _has_ruled_trees(changes):
+        return None
+    try:
+        return _push(user_id, session_id, changes, last_pulled_at, reject)
+    except SomethingRefused:
+        return None
+
+
+def _has_ruled_trees(changes: Changes) -> bool:
+    """Return whether rules are to see rows of a tree, those above first."""
+    return any(
+        rules_of(name) and any(parent_of(c).name == name for c in tables_by_name()[name].cascading)
+        for name in changes
+    )
 
 
 @transaction
@@ -66,9 +80,10 @@ def _push(
     push = Push(user_id, session_id, last_pulled_at, tick)
     made: dict[str, Decisions] = {}
     touched = Touched()
-    for table in synced_tables():
+    judge = Judge(push) if RULES else None
+    for table in parents_first():
         if table.name in changes:
-            made[table.name] = _apply(push, table, changes[table.name], touched)
+            made[table.name] = _apply(push, table, changes[table.name], touched, judge)
     if reject and (conflicts := conflicts_of(made)):
         raise SyncConflict(conflicts=conflicts)
     strays = settle(user_id, push.tick, touched, rows.stamp(push, user_id))
@@ -84,14 +99,22 @@ def _apply(
     table: SyncedTable,
     change: dict[Operation, list[Any]],
     touched: Touched,
+    judge: Judge | None,
 ) -> Decisions:
-    """Decide and write what a push names in one table, some of it at a time."""
+    """Decide and write what a push names in one table, some of it at a time.
+
+    Raises `SomethingRefused`.
+    """
     total = Decisions()
     entries = entries_of(change)
     while some := list(islice(entries, CHUNK)):
         before = rows.load(push.user_id, table, [id_ for _, id_, _ in some])
         made = decide(push, table, some, before)
+        if judge:
+            judge.ask_all(table, made, before)
         rows.write(push, push.user_id, table, made)
+        if judge:
+            judge.ledger.written(table)
         touched.note(table, made)
         total.add(made)
     return total

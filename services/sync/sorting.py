@@ -34,7 +34,7 @@ class Move:
     is_amended: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Placed:
     """A row of a push that is not refused, as it will be, and the space that it goes to."""
 
@@ -207,16 +207,16 @@ class Sorting:
         place = self._where(parents.get(parent, {}))
         return self._places.get(key) or (place.space_id if place else "")
 
-    def _read(self, places: Mapping[str, Place]) -> Iterator[Place]:
-        """Yield those of the places that the user reads, in their order."""
-        return (places[space_id] for space_id in self.order if space_id in places)
-
     def _sent(self, places: Mapping[str, Place]) -> Place | None:
         """Return the row of an id that the user is sent."""
-        return next((place for place in self._read(places) if not place.is_deleted), None)
+        for space_id in self.order if places else ():
+            if space_id in places and not places[space_id].is_deleted:
+                return places[space_id]
+        return None
 
     def _latest(self, places: Mapping[str, Place]) -> Place | None:
-        return max(self._read(places), key=lambda place: place.tick, default=None)
+        read = (places[space_id] for space_id in self.order if space_id in places)
+        return max(read, key=lambda place: place.tick, default=None)
 
     def _where(self, places: Mapping[str, Place]) -> Place | None:
         return self._sent(places) or self._latest(places)
@@ -264,7 +264,7 @@ class Sorting:
             there = self._found[table].get(row.id, {}).get(to)
             if placed.is_move and there is not None and not there.is_deleted:
                 word = DUPLICATE_ID
-            if not word:
+            if self._judge and not word:
                 self._await_unheld({to, lived.space if lived else to})
             if self._judge and not word:
                 above = next((word for _, word in self._above(table, row)), None)

@@ -28,7 +28,24 @@ class Rows(Protocol):
         """Return the one of an id."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Circumstances:
+    """What changes of one table in one space have in common."""
+
+    table: str
+    user_id: str | None
+    role: str
+    space_id: str
+    is_move: bool
+    rows: Rows
+    is_shareable: bool
+
+    def record(self, id_: str, values: Mapping[str, Any]) -> Record:
+        """Return a row as rules see it, which cannot be written to."""
+        space = {"space_id": self.space_id} if self.is_shareable else {}
+        return MappingProxyType({"id": id_, **values, **space})
+
+
 class Change:
     """What a push makes of one row in one space.
 
@@ -36,26 +53,65 @@ class Change:
     is two changes, and `is_move` is true of both.
     """
 
-    table: str
-    #: The row as it is stored. None for one that comes into being.
-    before: Record | None
-    #: The row as it would be, merged and repaired. None for one that is deleted.
-    after: Record | None
-    #: Who pushes. None for the app's server.
-    user_id: str | None
-    #: What they are in the space: "owner" of one's own or a shared one, "writer", or "server".
-    role: str
-    space_id: str
-    is_move: bool
-    _rows: Rows
+    # One is made for every row, so no more is done than what a rule asks for.
+    __slots__ = ("_after", "_before", "_circumstances", "_id")
+
+    def __init__(
+        self,
+        circumstances: Circumstances,
+        id_: str,
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any] | None,
+    ) -> None:
+        self._circumstances = circumstances
+        self._id = id_
+        self._before = before
+        self._after = after
+
+    @property
+    def table(self) -> str:
+        """Return the name of the table on the wire."""
+        return self._circumstances.table
+
+    @property
+    def before(self) -> Record | None:
+        """Return the row as it is stored; None for one that comes into being."""
+        values = self._before
+        return None if values is None else self._circumstances.record(self._id, values)
+
+    @property
+    def after(self) -> Record | None:
+        """Return the row as it would be, merged and repaired; None for one that is deleted."""
+        values = self._after
+        return None if values is None else self._circumstances.record(self._id, values)
+
+    @property
+    def user_id(self) -> str | None:
+        """Return who pushes; None for the app's server."""
+        return self._circumstances.user_id
+
+    @property
+    def role(self) -> str:
+        """Return what they are in the space: "owner" of one's own or a shared one, "writer", or "server"."""
+        return self._circumstances.role
+
+    @property
+    def space_id(self) -> str:
+        """Return the space that the row is in; a user's own has the user's id."""
+        return self._circumstances.space_id
+
+    @property
+    def is_move(self) -> bool:
+        """Return whether the row goes from one space to another."""
+        return self._circumstances.is_move
 
     def count(self, table: str) -> int:
         """Return how many rows of a table live in the space, with what the push has done so far."""
-        return self._rows.count(self.space_id, table)
+        return self._circumstances.rows.count(self.space_id, table)
 
     def find(self, table: str, id_: str) -> Record | None:
         """Return a row that lives in the space, with what the push has done so far."""
-        return self._rows.find(self.space_id, table, id_)
+        return self._circumstances.rows.find(self.space_id, table, id_)
 
 
 @dataclass(frozen=True)
@@ -90,11 +146,6 @@ def refuse(word: str) -> Refusal:
     if word in OWN_WORDS:
         raise ValueError(f"refuse({word!r}): that is a word of the server's own. Take another.")
     return Refusal(word)
-
-
-def record_of(id_: str, values: Mapping[str, Any], space: Mapping[str, str]) -> Record:
-    """Return a row as rules see it, which cannot be written to."""
-    return MappingProxyType({"id": id_, **values, **space})
 
 
 def rules_of(table: str) -> Sequence[Rule]:

@@ -223,6 +223,37 @@ def test_a_quota_holds_within_one_push(device: Device) -> None:
         assert len(answer["refused"]["projects"]) == 1
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_rule_counts_right_however_many_rows_a_push_has(
+    device: Device, monkeypatch: pytest.MonkeyPatch, is_shared: bool
+) -> None:
+    monkeypatch.setattr("services.sync.push.CHUNK", 3)
+    space = make_space(device) if is_shared else None
+    p, other = project(space_id=space), project(space_id=space)
+    there = [task(p["id"]) for _ in range(5)]
+    device.push(projects={"created": [p]}, tasks={"created": there})
+    device.pull()
+    counts: list[tuple[int, int]] = []
+
+    def count(change: Change) -> None:
+        if change.after is None or change.after["title"] != "silent":
+            counts.append((change.count("tasks"), change.count("projects")))
+
+    silent = [task(p["id"], title="silent") for _ in range(4)]
+    with ruled(tasks=count):
+        answer = device.push(
+            projects={"created": [other]},
+            tasks={
+                "created": [*silent, *(task(p["id"]) for _ in range(7))],
+                "updated": [there[0] | {"title": "edited"}],
+                "deleted": [there[1]["id"], there[2]["id"], "not-there"],
+            },
+        )
+    assert answer["refused"] == {}
+    # Two go, then eleven come, of which the first four do not count; then one is edited.
+    assert counts == [(tasks, 2) for tasks in (5, 4, *range(7, 14), 14)]
+
+
 def test_a_rule_finds_rows_with_what_the_push_has_done_so_far(device: Device) -> None:
     found: list[Any] = []
 
