@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -39,6 +40,20 @@ def manifests(request: pytest.FixtureRequest, kustomize: str) -> list[Manifest]:
     found = list(yaml.safe_load_all(built.stdout))
     assert {manifest["metadata"]["namespace"] for manifest in found} == {request.param}
     return found
+
+
+@pytest.fixture
+def with_webhooks(kustomize: str, tmp_path: Path) -> list[Manifest]:
+    """What an overlay is built to that tells other servers what changes."""
+    for folder in ("deploy/kubernetes", "gateway"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    copy = tmp_path / "deploy/kubernetes"
+    overlay = copy / "staging/kustomization.yaml"
+    overlay.write_text(overlay.read_text() + "components: [../webhooks]\n")
+    command = [kustomize, "build", copy / "staging"]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    return list(yaml.safe_load_all(built.stdout))
 
 
 def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
@@ -298,3 +313,31 @@ def test_the_gateway_gets_every_snippet_and_setting(manifests: list[Manifest]) -
     }
     template = (ROOT / "gateway/nginx.conf.template").read_text()
     assert set(re.findall(r"\$\{([A-Z_]+)\}", template)) == data["gateway-settings"].keys()
+
+
+def test_an_overlay_may_deliver_webhooks(with_webhooks: list[Manifest]) -> None:
+    test_every_manifest_is_valid(with_webhooks)
+    test_no_pod_has_more_rights_than_it_needs(with_webhooks)
+    found = pods(with_webhooks)
+    told = "/webhooks/webhooks.toml"
+    for name, pod in found.items():
+        [container] = pod["containers"]
+        settings = {one["name"]: one.get("value") for one in container.get("env", [])}
+        knows = name in ("sync-service", "users-service", "webhooks-service")
+        assert (settings.get("WEBHOOKS_FILE") == told) is knows, name
+        mounts = [one["mountPath"] for one in container["volumeMounts"]]
+        assert ("/webhooks" in mounts) is knows, name
+    [container] = found["webhooks-service"]["containers"]
+    assert container["image"].startswith("registry.example/watermelondb-backend-sync:")
+    assert container["command"] == ["python", "-m", "services.sync.webhooks"]
+    user = [one for one in container["env"] if one["name"] == "DATABASE_URL"]
+    assert user[0]["valueFrom"]["secretKeyRef"] == {"name": "database", "key": "webhooks"}
+    kinds = {m["kind"] for m in with_webhooks if m["metadata"]["name"].startswith("webhooks")}
+    assert kinds == {"Deployment", "PodDisruptionBudget", "NetworkPolicy"}
+    own = labels(with_webhooks)
+    pod, gateway = own["webhooks-service"], own["gateway"]
+    for port in (53, 3306, 443):
+        assert allowed(with_webhooks, "Egress", pod, OUTSIDE, port)
+    assert not allowed(with_webhooks, "Egress", pod, OUTSIDE, 6379)
+    assert allowed(with_webhooks, "Ingress", pod, PROMETHEUS, 8000)
+    assert not allowed(with_webhooks, "Ingress", pod, gateway, 8000)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from deploy.local.machine import (
+    APPS,
     CODE,
     LOCAL,
     PARTS,
@@ -109,7 +110,8 @@ class Compose:
         if command[0] == "jobs":
             self.call("run", "--rm", *command)
             return
-        flask = ("flask", "--app", f"services.{service}", *command)
+        app = APPS.get(command[0], f"services.{service}")
+        flask = ("flask", "--app", app, *command)
         user = USERS.get(command[0], service)
         if user != "migrate":
             # What comes from a file or a pipe is no terminal.

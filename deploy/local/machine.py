@@ -32,6 +32,8 @@ EVERYWHERE = ("0.0.0.0", "::")
 USERS = {"purge": "purge", "jobs": "jobs", "webhook-replay": "webhooks"} | dict.fromkeys(
     ("service-key", "service-keys", "revoke-service-key"), "migrate"
 )
+#: The applications that have them, where it is not their service's.
+APPS = {"webhook-replay": "services.sync.webhooks.app"}
 #: Where programs are that a plain user's shell does not look for.
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 

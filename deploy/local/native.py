@@ -26,6 +26,7 @@ import click
 
 from deploy.local import gateway
 from deploy.local.machine import (
+    APPS,
     INSTANCES,
     PARTS,
     PATH,
@@ -329,7 +330,7 @@ class Native:
     def flask(self, service: str, *command: str) -> None:
         """Run a command of a service."""
         user = USERS.get(command[0], service)
-        app = ("flask", "--app", f"services.{service}")
+        app = ("flask", "--app", APPS.get(command[0], f"services.{service}"))
         self.with_settings(user, *app, *command, LOG_SQL="false")
 
     def client(self, kind: str) -> list[str]:

@@ -7,6 +7,7 @@ import sys
 
 from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS, make_keys
 from deploy.local.machine import (
+    APPS,
     EVERYWHERE,
     LOCAL,
     Refused,
@@ -100,4 +101,5 @@ def for_phones(url: str) -> str:
 def flask(service: str, *command: str) -> None:
     """Run a command of a service on the same database."""
     prepare()
-    run(sys.executable, "-m", "flask", "--app", f"services.{service}", *command)
+    app = APPS.get(command[0], f"services.{service}")
+    run(sys.executable, "-m", "flask", "--app", app, *command)

@@ -1,4 +1,4 @@
-"""The command line of the sync service: the purge, loads of reference tables, and what is told again."""
+"""The command line of the sync service: the scheduled purge, and loads of reference tables."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,6 @@ from flask.cli import with_appcontext
 from services.sync.load_files import Format
 from services.sync.loading import MODES, Mode, find_table, load
 from services.sync.purge import purge
-from services.sync.webhooks.batches import list_failed, replay
 from shared.models.tables import reference_tables
 from shared.web.errors import InvalidRequest, NotFound
 
@@ -76,15 +75,3 @@ def _teller() -> Callable[[str], None]:
             click.echo(said, err=True)
 
     return tell
-
-
-@click.command("webhook-replay")
-@click.argument("name")
-@with_appcontext
-def replay_command(name: str) -> None:
-    """Send the receiver NAME again what was given up."""
-    count = replay(name)
-    if not count:
-        others = f" There are some of: {', '.join(found)}." if (found := list_failed()) else ""
-        raise click.ClickException(f"No batch of this receiver was given up.{others}")
-    click.echo(f"{count} batches are sent again." if count > 1 else "1 batch is sent again.")

@@ -15,7 +15,9 @@ from tests.api import PASSWORD, changes, new_email, project, wire
 from tests.conftest import NewPlace, lacking
 from tests.servers.checkout import readable_by_others
 from tests.servers.processes import free_port
+from tests.servers.receiver import Receiver, webhooks_file
 from tests.servers.stacks import ROOT, Embedded, fetch
+from tests.stack.load import eventually
 
 pytestmark = pytest.mark.backends("embedded")
 
@@ -64,6 +66,22 @@ def test_ctrl_c_ends_it_cleanly_and_data_survives_a_restart_and_a_move(
         assert status == 200
         assert answer["changes"]["projects"]["created"] == [wire(p)]
         assert own.stop() == 0
+    assert "Traceback" not in own.log
+
+
+def test_receivers_of_webhooks_are_told(own: Embedded) -> None:
+    file = own.directory / ".local/webhooks/webhooks.toml"
+    file.parent.mkdir(parents=True)
+    with Receiver() as receiver:
+        file.write_text(webhooks_file(backoffice=receiver))
+        own.start()
+        account = {"email": new_email(), "password": PASSWORD}
+        token = fetch(f"{own.url}/auth/register", account)[2]["accessToken"]
+        p = project()
+        fetch(f"{own.url}/sync", changes(projects={"created": [p]}), token=token)
+        eventually(lambda: [change["id"] for change in receiver.changes] == [p["id"]])
+        assert own.stop() == 0
+        assert receiver.faults == []
     assert "Traceback" not in own.log
 
 

@@ -27,6 +27,7 @@ from tests.conftest import ROOT, NewPlace, lacking
 from tests.servers import processes
 from tests.servers.checkout import Checkout
 from tests.servers.issuer import Issuer, providers_file
+from tests.servers.receiver import configuration, new_secret
 from tests.stack.load import eventually
 
 MONITORING = ROOT / "deploy/monitoring"
@@ -421,6 +422,34 @@ def provoke_mail_not_sent(checkout: Checkout, prometheus: Prometheus, device: De
         keep(forget, lambda: "MailNotSent" in prometheus.firing())
 
 
+def provoke_webhook_not_delivered(
+    checkout: Checkout, prometheus: Prometheus, device: Device
+) -> None:
+    nowhere = f"http://127.0.0.1:{processes.free_port()}"
+    file = checkout.local / "webhooks/webhooks.toml"
+    file.parent.mkdir()
+    file.write_text(configuration([("nowhere", [new_secret()], nowhere)]))
+    try:
+        checkout.run("restart", "sync")
+        # Nobody delivers at all.
+        eventually(lambda: "WebhookNotDelivered" in prometheus.firing())
+        checkout.run("restart", "webhooks")
+        eventually(lambda: "WebhookNotDelivered" not in prometheus.firing())
+        device.push(projects={"created": [project()]})
+        with checkout.root() as root, root.cursor() as cursor:
+            # As if three days were over.
+            for table in ("webhook_outbox SET written_at", "webhook_receivers SET failing_since"):
+                cursor.execute(f"UPDATE {table} = 1")
+        eventually(lambda: "WebhookNotDelivered" in prometheus.firing())
+        with checkout.root() as root, root.cursor() as cursor:
+            cursor.execute("DELETE FROM webhook_batches")
+    finally:
+        file.unlink()
+        file.parent.rmdir()
+        checkout.run("restart", "webhooks")
+        checkout.run("restart", "sync")
+
+
 def provoke_provider_down(checkout: Checkout, prometheus: Prometheus, device: Device) -> None:
     with Issuer() as issuer:
         body = {"provider": "gone", "idToken": issuer.token()}
@@ -462,6 +491,7 @@ PROVOKE = {
     "PasswordGuessing": provoke_password_guessing,
     "RefreshTokensReused": provoke_refresh_tokens_reused,
     "MailNotSent": provoke_mail_not_sent,
+    "WebhookNotDelivered": provoke_webhook_not_delivered,
     "ProviderDown": provoke_provider_down,
     "AppsNewerThanServer": provoke_apps_newer,
     "ValuesRepaired": provoke_values_repaired,

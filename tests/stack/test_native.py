@@ -22,6 +22,7 @@ from tests.api import Device, assert_problem, project, task, wire
 from tests.conftest import NewPlace
 from tests.servers import processes
 from tests.servers.checkout import Checkout, readable_by_others
+from tests.servers.receiver import Receiver, webhooks_file
 from tests.servers.stacks import fetch
 from tests.stack.load import eventually, load
 from tests.stack.test_make_run import ODD
@@ -487,3 +488,32 @@ def test_sockets_hold_up_no_restart_and_are_served_by_every_instance(
         assert closed.value.rcvd.code == 1001
     open_socket(checkout, device).close()
     checkout.run("scale", "live", "1")
+
+
+def test_receivers_of_webhooks_are_told_from_a_restart_on(
+    checkout: Checkout, device: Device
+) -> None:
+    file = checkout.local / "webhooks/webhooks.toml"
+    file.parent.mkdir()
+    with Receiver() as receiver:
+        file.write_text(webhooks_file(backoffice=receiver))
+        checkout.run("restart")
+        try:
+            assert len(checkout.native.instances("webhooks")) == 1
+            p = project()
+            device.push(projects={"created": [p]})
+            eventually(lambda: [change["id"] for change in receiver.changes] == [p["id"]])
+            killed = checkout.pid("webhooks")
+            os.kill(killed, signal.SIGKILL)
+            device.push(projects={"deleted": [p["id"]]})
+            # The next one has to wait until it is sure that the killed one is no more.
+            eventually(lambda: len(receiver.changes) == 2, seconds=60)
+            assert checkout.pid("webhooks") not in (0, killed)
+            said = checkout.run("flask", "sync", "webhook-replay", "backoffice", check=False)
+            assert "No batch of this receiver was given up." in said
+        finally:
+            file.unlink()
+            file.parent.rmdir()
+            checkout.run("restart")
+        assert receiver.faults == []
+    assert checkout.native.instances("webhooks") == []

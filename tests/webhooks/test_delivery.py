@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from services.sync.webhooks import batches, deliverer
+from services.sync.webhooks import app, batches, deliverer
 from services.sync.webhooks.deliverer import Deliverer
 from shared import outbox
 from shared.database.base import db
@@ -198,7 +198,7 @@ def test_what_was_given_up_is_told_again_by_command(
     telling.go()
     # What is new waits for none of it.
     assert [len(told.changes) for told in receiver.taken] == [1]
-    runner = telling.sync.test_cli_runner()
+    runner = app.create_app().test_cli_runner()
     said = runner.invoke(args=["webhook-replay", telling.names[0]])
     assert (said.exit_code, said.output) == (0, "2 batches are sent again.\n")
     telling.go()
@@ -217,7 +217,7 @@ def test_one_that_was_sent_again_has_three_days_again(
     telling.go()
     clock.advance(seconds=3 * DAY + 1)
     telling.go()
-    telling.sync.test_cli_runner().invoke(args=["webhook-replay", telling.names[0]])
+    app.create_app().test_cli_runner().invoke(args=["webhook-replay", telling.names[0]])
     for _ in range(3):
         telling.go()
         clock.advance(seconds=DAY * 0.9)

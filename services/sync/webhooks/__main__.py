@@ -5,15 +5,11 @@ import socket
 import threading
 
 import click
-from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from services.sync import config
+from services.sync.webhooks.app import create_app
 from services.sync.webhooks.deliverer import Deliverer
-from shared import outbox
-from shared.app import create_service, refuse_to_start
-from shared.database.base import Base
-from shared.models.webhook import WEBHOOK_TABLES
+from shared.app import refuse_to_start
 
 #: By IPv6 too where the machine has it.
 EVERYWHERE = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104
@@ -26,22 +22,14 @@ class Quiet(WSGIRequestHandler):
         """Write nothing."""
 
 
-def create_app() -> Flask:
-    """Build the application that answers for health and metrics alone."""
-    tables = [Base.metadata.tables[name] for name in sorted(WEBHOOK_TABLES)]
-    app = create_service("webhooks", config.load, [], tables, {})
-    outbox.init_app(app)
-    if not app.extensions["receivers"]:
-        refuse_to_start("webhooks", "WEBHOOKS_FILE: Name the file with those who are to be told.")
-    return app
-
-
 @click.command()
 @click.option("--host", default=EVERYWHERE)
 @click.option("--port", default=8000)
 def main(host: str, port: int) -> None:
     """Deliver until SIGTERM or SIGINT, and serve health and metrics."""
     app, told = create_app(), threading.Event()
+    if not app.extensions["receivers"]:
+        refuse_to_start("webhooks", "WEBHOOKS_FILE: Name the file with those who are to be told.")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
     server = make_server(host, port, app, threaded=True, request_handler=Quiet)

@@ -1,0 +1,35 @@
+"""The application of the process that delivers: health, metrics, and what an operator may ask of it."""
+
+from typing import Any
+
+import click
+from flask import Flask
+from flask.cli import with_appcontext
+
+from services.sync import config
+from services.sync.webhooks.batches import list_failed, replay
+from shared import outbox
+from shared.app import create_service
+from shared.database.base import Base
+from shared.models.webhook import WEBHOOK_TABLES
+
+
+def create_app(**overrides: Any) -> Flask:
+    """Build the application, which has no call of the API; a test may override single settings."""
+    tables = [Base.metadata.tables[name] for name in sorted(WEBHOOK_TABLES)]
+    app = create_service("webhooks", config.load, [], tables, overrides)
+    outbox.init_app(app)
+    app.cli.add_command(replay_command)
+    return app
+
+
+@click.command("webhook-replay")
+@click.argument("name")
+@with_appcontext
+def replay_command(name: str) -> None:
+    """Send the receiver NAME again what was given up."""
+    count = replay(name)
+    if not count:
+        others = f" There are some of: {', '.join(found)}." if (found := list_failed()) else ""
+        raise click.ClickException(f"No batch of this receiver was given up.{others}")
+    click.echo(f"{count} batches are sent again." if count > 1 else "1 batch is sent again.")
