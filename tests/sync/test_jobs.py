@@ -3,11 +3,15 @@
 import re
 from typing import Any
 
+import kubernetes_validate
+import pymysql
 import pytest
+import yaml
 from flask import Flask
 from sqlalchemy import select
 
 import services.sync
+from deploy.grants import grant
 from services.sync.door import NoSuchSpace, every_space, writing
 from services.sync.jobs import jobs
 from services.sync.writing import Refused
@@ -15,9 +19,9 @@ from shared.database.base import db
 from shared.models import User
 from shared.models.rules import refuse
 from tests.api import Api, Device, new_id, project, task, wire
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Backend, on_servers
 from tests.rules import ruled
-from tests.sharing import join, make_space
+from tests.sharing import join, leave, make_space
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +194,80 @@ def test_the_job_of_the_page_deletes_what_was_done_long_ago(sync: Flask, device:
     assert result.exit_code == 0, result.output
     device.pull()
     assert device.rows["tasks"].keys() == {new["id"], undone["id"]}
+
+
+def test_the_cron_job_of_the_page_is_as_careful_as_the_purge() -> None:
+    [text] = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/jobs.md").read_text(), re.DOTALL)
+    mine = yaml.safe_load(text)
+    kubernetes_validate.validate(mine, "1.34", strict=True)
+    base = yaml.safe_load_all((ROOT / "deploy/kubernetes/base/jobs.yaml").read_text())
+    [purge] = [manifest for manifest in base if manifest["kind"] == "CronJob"]
+    for manifest in (mine, purge):
+        manifest["spec"].pop("schedule")
+        template = manifest["spec"]["jobTemplate"]["spec"]["template"]
+        template.pop("metadata")
+        [container] = template["spec"]["containers"]
+        for name in ("name", "command", "env"):
+            container.pop(name)
+    assert mine["spec"] == purge["spec"]
+
+
+@on_servers
+def test_the_user_for_jobs_may_do_what_jobs_do_and_no_more(
+    application: Any, backend: Backend, api: Api
+) -> None:
+    assert backend.database
+    grant(backend.database.url("migrate", "app"))
+    ann, ben = api.register(), api.register()
+    space = make_space(ann)
+    join(ann, space, ben)
+    p = project(space_id=space)
+    ann.push(projects={"created": [p]})
+    ben.pull()
+    leave(space, ben)
+    app = services.sync.create_app(DATABASE_URL=backend.database.url("jobs", "app"))
+    calls: list[tuple[str, str, Any]] = [("create", "projects", {"name": "new"})]
+    run(app, space, *calls, ("delete", "projects", p["id"]))
+    # Who left knows this row: that it lives again is noted for them.
+    run(app, space, ("create", "projects", wire(p)), ("create", "tasks", {"project_id": "no"}))
+    with app.app_context():
+        assert {ann.user_id, ben.user_id, space} <= {*every_space()}
+    ann.pull()
+    assert {row["name"] for row in ann.rows["projects"].values()} == {"new", p["name"]}
+    connection = pymysql.connect(
+        host="127.0.0.1",
+        port=backend.database.port,
+        user="jobs",
+        password=backend.database.passwords["jobs"],
+        database="app",
+    )
+    for statement in (
+        "SELECT email FROM users",
+        "UPDATE users SET role = 'admin'",
+        "SELECT id FROM sessions",
+        "DELETE FROM projects",
+        "INSERT INTO members (user_id, space_id) VALUES ('a', 'b')",
+        "UPDATE members SET role = 'owner'",
+        "UPDATE spaces SET name = ''",
+    ):
+        with (
+            connection.cursor() as cursor,
+            pytest.raises(pymysql.err.OperationalError, match="denied"),
+        ):
+            cursor.execute(statement)
+    connection.close()
+
+
+@on_servers
+def test_a_database_from_before_there_were_jobs_gets_its_other_rights(
+    application: Any, backend: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert backend.database
+    with backend.database.root() as root, root.cursor() as cursor:
+        cursor.execute("DROP USER 'jobs'@'%'")
+        try:
+            grant(backend.database.url("migrate", "app"))
+        finally:
+            password = backend.database.passwords["jobs"]
+            cursor.execute(f"CREATE USER 'jobs'@'%' IDENTIFIED BY '{password}'")
+    assert "There is no user 'jobs'" in capsys.readouterr().out
