@@ -21,7 +21,7 @@ from schema.client_versions import (
     migrations_to_print,
 )
 from shared.models.columns import Column
-from shared.models.tables import DeclaredTable, pulled_tables
+from shared.models.tables import DeclaredTable, ReferenceTable, pulled_tables
 from shared.web.schemas import camel
 
 ROOT = Path(__file__).parent.parent
@@ -129,6 +129,7 @@ def _models(schema: Schema) -> Iterator[dict[str, Any]]:
         yield {
             "name": names[table.name],
             "table": table.name,
+            "is_reference": isinstance(table, ReferenceTable),
             "associations": list(associations.values()),
             "columns": fields,
             "relations": relations,

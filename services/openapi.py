@@ -33,6 +33,7 @@ from services.sync.parameters import (
 )
 from services.sync.schemas import TablesSchema, pushed
 from services.sync.service_guard import check_service_key
+from services.sync.service_schemas import LoadParameters
 from services.users import routes as users
 from shared import __version__
 from shared.auth import tokens
@@ -48,6 +49,12 @@ from shared.web.schemas import ID_PATTERN, Answer, Body, IdConverter, Query, cam
 Json = dict[str, Any]
 
 ID = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
+OF_ID: Json = {"schema": ID}
+TABLE: Json = {
+    "schema": {"type": "string"},
+    "description": "The name of a reference table.",
+    "example": "articles",
+}
 EXAMPLE_ID, EXAMPLE_MS = "example1", 1_800_000_000_000
 
 
@@ -152,7 +159,7 @@ def routes() -> Iterator[tuple[str, str, Any, list[Any]]]:
     for blueprint in (*of_apps, service.bp):
         app.register_blueprint(blueprint)
     for rule in app.url_map.iter_rules():
-        path = re.sub(r"<id:(\w+)>", r"{\1}", rule.rule)
+        path = re.sub(r"<(?:id:)?(\w+)>", r"{\1}", rule.rule)
         guards = app.before_request_funcs.get(rule.endpoint.split(".")[0], [])
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             yield path, method.lower(), app.view_functions[rule.endpoint], guards
@@ -162,7 +169,7 @@ def _operation(path: str, method: str, view: Any, guards: list[Any]) -> Json:
     call: Call = view.call
     ends: list[type[Problem]] = [*EVERYWHERE, *call.errors]
     parameters: list[Json] = [
-        {"name": name, "in": "path", "required": True, "schema": ID}
+        {"name": name, "in": "path", "required": True, **(TABLE if name == "table" else OF_ID)}
         for name in re.findall(r"{(\w+)}", path)
     ]
     is_guarded = require_access_token in guards
@@ -194,6 +201,10 @@ def _operation(path: str, method: str, view: Any, guards: list[Any]) -> Json:
             content["application/json"]["example"] = {"changes": _changes()}
         is_optional = getattr(call.takes, "is_optional", False)
         operation["requestBody"] = {"required": not is_optional, "content": content}
+    if isinstance(call.takes, LoadParameters):
+        rows: Json = {"schema": {"type": "string"}}
+        content = {"text/csv": rows, "application/x-ndjson": rows}
+        operation["requestBody"] = {"required": True, "content": content}
     answer = {"description": "Done."} | ({"content": _json(call.answers)} if call.answers else {})
     statuses = [call.status, *([201] if call.may_create else [])]
     operation["responses"] = dict.fromkeys(map(str, statuses), answer) | _problems(ends)

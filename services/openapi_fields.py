@@ -65,6 +65,8 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "after": ("The last id of the page before; none for the first page.", None),
     "conflicts": ("`merge`, or `reject` to apply nothing when there are any.", "merge"),
     "changes": ("What the device changed, by table.", None),
+    # Loads
+    "mode": ("`merge`, or `replace` to delete also what is not in the file.", "merge"),
     # A migration
     "from": ("The version of the schema at the last sync.", 1),
     "tables": ("Tables that are new since.", ["tasks"]),

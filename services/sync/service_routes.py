@@ -9,13 +9,16 @@ from services.sync.all_spaces import AnySpace, list_all_spaces
 from services.sync.cursor import InvalidCursor
 from services.sync.door import NoSuchSpace, push_as_server
 from services.sync.feed import Reading, read_changes
+from services.sync.loading import Counts, load
 from services.sync.parameters import ServicePushParameters
 from services.sync.schemas import PushedSchema
 from services.sync.service_guard import require_service_key, service_blueprint
 from services.sync.spelling import tell_of
+from shared.database.engines import TRANSACTION_S
 from shared.observability import metrics
 from shared.web.bounds import takes_large_bodies
 from shared.web.calls import call
+from shared.web.errors import InvalidRequest, NotFound
 from shared.web.streams import stream
 
 bp = service_blueprint("service")
@@ -53,3 +56,16 @@ def push(parameters: dict[str, Any]) -> Response:
     pushed = push_as_server(parameters["space"], parameters["changes"], g.service_key.name)
     tell_of(pushed.ignored)
     return jsonify(pushed.to_wire())
+
+
+@bp.put("/reference/<table>")
+@takes_large_bodies
+@require_service_key("reference:write")
+@call(
+    takes=schemas.LoadParameters,
+    answers=schemas.LoadedSchema,
+    errors=(NotFound, InvalidRequest),
+)
+def load_reference(given: dict[str, Any], table: str) -> Counts:
+    """Load rows, as CSV or NDJSON, into a reference table: all of them or none."""
+    return load(**given, within_s=TRANSACTION_S)

@@ -1,11 +1,16 @@
 """Parameters and answers of the calls for an app's own servers (docs/api.md, "The server's own hand")."""
 
 import re
+from io import BytesIO
+from typing import Any
 
+from flask import request
 from marshmallow import ValidationError, fields, validate
 
 from services.sync.all_spaces import PERSONAL, SHARED
+from services.sync.loading import MODES, find_table
 from services.sync.parameters import MAX_PAGE, Limit, Tick
+from shared.web.bounds import read_body
 from shared.web.records import Id
 from shared.web.schemas import ID_PATTERN, Answer, Query
 
@@ -69,3 +74,29 @@ class SpaceChangesSchema(Answer):
     timestamp = fields.Integer(validate=validate.Range(min=0))
     cursor = fields.String(metadata={"optional": True})
     replacement = fields.Boolean(validate=validate.Equal(True), metadata={"optional": True})
+
+
+class LoadParameters(Query):
+    """The parameters of a load of a reference table, whose body is a file."""
+
+    mode = fields.String(load_default="merge", validate=validate.OneOf(MODES))
+
+    def read(self) -> Any:
+        """Return the table, the file, its format and what is to become of other rows.
+
+        Raises `NotFound`, `InvalidParameter`, and as `read_body` does.
+        """
+        # Before the body is looked at.
+        table = find_table((request.view_args or {})["table"])
+        parameters = super().read()
+        format_ = "csv" if request.mimetype == "text/csv" else "ndjson"
+        return {"table": table, "file": BytesIO(read_body()), "format_": format_, **parameters}
+
+
+class LoadedSchema(Answer):
+    """What a load has changed."""
+
+    inserted = fields.Integer(validate=validate.Range(min=0))
+    updated = fields.Integer(validate=validate.Range(min=0))
+    deleted = fields.Integer(validate=validate.Range(min=0))
+    timestamp = fields.Integer(validate=validate.Range(min=0))

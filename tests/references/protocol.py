@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -16,6 +17,8 @@ from flask import Flask
 from sqlalchemy import insert, select, update
 
 import services.sync
+from schema.client_schema import render
+from schema.client_versions import declared_tables, follow
 from services.sync.loading import find_table, load
 from services.sync.purge import purge
 from services.sync.webhooks.batches import write_body
@@ -322,6 +325,18 @@ def test_an_export_leaves_them_out_and_an_account_goes_without_them(
     export = device.api.get("/users/me/export", token=device.token).json
     assert "exercises" not in export["records"]
     assert "workouts" in export["records"]
+
+
+def test_the_apps_schema_has_them_and_says_whose_they_are() -> None:
+    printed = render(follow(None, declared_tables()), typed=True)
+    assert "name: 'exercises'" in printed
+    classes = {
+        text.split()[2]: text for text in re.split(r"^(?=export class)", printed, flags=re.M)[1:]
+    }
+    assert "@relation('exercises', 'exercise_id')" in classes["Workout"]
+    assert "@relation('muscles', 'muscle_id')" in classes["Exercise"]
+    assert printed.count("// The server's own rows") == 2
+    assert re.search(r"// The server's own rows.*\nexport class Exercise ", printed)
 
 
 def test_a_pull_with_nothing_new_is_the_callers_statement(
