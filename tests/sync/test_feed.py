@@ -198,6 +198,21 @@ def test_a_cursor_whose_deletions_were_purged_meanwhile_is_400_and_the_reading_b
     assert reader.rows == rows_of(device)
 
 
+def test_so_is_one_in_the_midst_of_deletions_of_one_tick(
+    service: Service, device: Device, sync_service: Flask
+) -> None:
+    projects = [project() for _ in range(2)]
+    device.push(projects={"created": projects})
+    reader = Reader(service, device.user_id, limit=1)
+    reader.read()
+    device.pull()
+    device.push(projects={"deleted": [p["id"] for p in projects]})
+    reader.page()
+    purge_all(sync_service)
+    query = {"space": reader.space, "since": reader.since, "limit": 1, "cursor": reader.cursor}
+    assert_problem(service.call("GET", "/changes", **query), 400, "invalid_cursor")
+
+
 def test_a_purge_of_what_was_sent_already_ends_no_reading(
     service: Service, device: Device, sync_service: Flask
 ) -> None:
