@@ -8,7 +8,9 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
+from deploy.local import compose as module
 from deploy.local.cli import LIVE_CONNECTIONS
+from deploy.local.machine import Refused
 from services.sync.live.sockets import THREADS
 from shared.database.engines import engine_options, look_up_options
 from tests.conftest import ROOT
@@ -145,3 +147,23 @@ def test_mails_are_never_shown_by_a_stack_that_others_may_reach(
 ) -> None:
     for name in ("auth", "users"):
         assert compose[name]["environment"]["MAIL_URL"] == "${MAIL_URL:-}"
+
+
+@pytest.mark.parametrize("command", ["service-key", "service-keys", "revoke-service-key"])
+def test_keys_are_made_in_a_container_that_serves_nobody_and_no_password_is_an_argument(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[tuple[str, ...], dict[str, str]]] = []
+    monkeypatch.setattr(module, "run", lambda *words, **environ: ran.append((words, environ)))
+    monkeypatch.setattr(module, "settings_file", lambda _path: {"MIGRATE_PASSWORD": "secret"})
+    monkeypatch.setattr(module.Compose, "listed", lambda _self, *names: [f"id-of-{names[0]}"])
+    module.Compose().flask("sync", command, "backoffice")
+    [(words, environ)] = ran
+    assert words == (
+        *("docker", "exec", "--env", "DATABASE_URL", "id-of-purge"),
+        *("flask", "--app", "services.sync", command, "backoffice"),
+    )
+    assert environ == {"DATABASE_URL": "mysql+pymysql://migrate:secret@mysql/app"}
+    monkeypatch.setattr(module.Compose, "listed", lambda *_: [])
+    with pytest.raises(Refused):
+        module.Compose().flask("sync", command)
