@@ -9,8 +9,8 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --install -n auto --d
 CLI := $(BIN)/python -m deploy.local.cli
 
 .DEFAULT_GOAL := help
-.PHONY: help adopt from-mysql run up-native down-native up up-mail up-monitoring down client-schema admin help-user service-key service-keys \
-	revoke-service-key scale restart migrate logs backup restore drop-replaced purge job load webhook-replay keys \
+.PHONY: help adopt from-mysql copy-from create-users run up-native down-native up up-mail up-monitoring down client-schema admin help-user \
+	service-key service-keys revoke-service-key scale restart migrate logs backup restore drop-replaced purge job load webhook-replay keys \
 	test test-mysql test-cluster test-compose bench soak lint format migration lock client playground clean
 
 help:  ## Show this list
@@ -50,6 +50,12 @@ admin: $(VENV)/.runtime  ## Make somebody an administrator: make admin EMAIL=…
 
 help-user: $(VENV)/.runtime  ## Help somebody to sign in: make help-user EMAIL=… DO=verify|send-verify-code|send-reset-code|end-sessions|unlock|unlink PROVIDER=…
 	@$(CLI) flask users help-user "$(DO)" "$(EMAIL)" "$(PROVIDER)"
+
+create-users: $(VENV)/.runtime  ## Make accounts without passwords from a CSV file: make create-users FILE=users.csv
+	@$(CLI) flask users create-users "$(abspath $(FILE))"
+
+copy-from: $(VENV)/.runtime  ## Copy rows of another MySQL database: make copy-from URL=mysql://… MAP=file.toml (ONLY=key: one user's)
+	@SOURCE_URL="$(or $(URL),$(SOURCE_URL))" $(CLI) flask sync -- copy --map="$(abspath $(MAP))" --only="$(ONLY)"
 
 service-key: $(VENV)/.runtime  ## Make a key for a server of yours: make service-key NAME=… SCOPES=sync:read,sync:write
 	@$(CLI) flask sync service-key "$(NAME)" "$(SCOPES)"
@@ -140,7 +146,7 @@ format: $(VENV)/.dev  ## Format the code and fix what can be fixed
 adopt: $(VENV)/.runtime  ## Declare the tables of an app's own schema: make adopt SCHEMA=path/to/schema.ts
 	@$(BIN)/python -m schema.adopt --schema="$(SCHEMA)" --models="$(MODELS)" --migrations="$(MIGRATIONS)" --export="$(EXPORT)" --remove="$(REMOVE)" --demo="$(DEMO)"
 
-from-mysql: $(VENV)/.runtime  ## Print declarations of another MySQL database's tables: make from-mysql URL=mysql://…
+from-mysql: $(VENV)/.runtime  ## Print declarations of another MySQL database's tables: make from-mysql URL=mysql://… (PRINT=map for a copy)
 	@SOURCE_URL="$(or $(URL),$(SOURCE_URL))" $(BIN)/python -m schema.from_mysql --tables="$(TABLES)" --users="$(USERS)" --user-column="$(USER_COLUMN)" --print="$(PRINT)"
 
 migration: $(VENV)/.runtime  ## Write the migration for changed models: make migration M="add comments"

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from importlib.util import find_spec
 
 from schema.adopt import names
 from schema.adopt.declarations import Module, Table
@@ -15,8 +14,6 @@ DOCSTRING = '''"""The tables of the MySQL database `{database}`.
 Written by `make from-mysql`, and yours to edit (docs/existing-database.md).
 """
 '''
-#: Tables that belong to nobody.
-REFERENCE = "shared.models.reference"
 MAP = """# From the tables of {database} to the declared ones, for make copy-from (docs/existing-database.md).
 # Written by make from-mysql, and yours to edit.
 
@@ -30,38 +27,39 @@ def module(proposal: Proposal, database: str, taken: Iterable[Table]) -> str:
     others = {table.name: table.sql for table in taken}
     sql = names.sql_tables([table.name for table in proposal.tables], others)
     classes = {table.class_name for table in taken}
-    tables, has_reference = [], find_spec(REFERENCE) is not None
+    tables = []
     for proposed in proposal.tables:
         name = names.class_name(proposed.name, None, classes)
         classes.add(name)
         table = Table(name, sql[proposed.name], proposed.name, (), ())
-        base = "Reference" if has_reference and not proposed.owner else "Synced"
+        base = base_of(proposed)
         tables.append(
             replace(
                 table,
-                before=(*_above(proposed, has_reference), *opening(table, "The source's", base)),
+                before=(*_above(proposed), *opening(table, "The source's", base)),
                 columns=tuple(rendered(column) for column in proposed.columns),
             )
         )
     head = imports(
         DOCSTRING.format(database=database),
         has_columns=any(table.columns for table in tables),
-        bases={
-            line.split("(")[1].split(",")[0] for t in tables for line in t.before if "(" in line
-        },
+        bases={base_of(proposed) for proposed in proposal.tables},
     )
     return Module(head, tuple(tables)).text
 
 
-def _above(proposed: Proposed, has_reference: bool) -> list[str]:
+def base_of(proposed: Proposed) -> str:
+    """Return what a class is derived from."""
+    return "Synced" if proposed.owner else "Reference"
+
+
+def _above(proposed: Proposed) -> list[str]:
     remarks = list(proposed.remarks)
     if proposed.owner:
         whose = proposed.owner
         remarks.insert(0, f"Belongs to the user in {whose}.")
-    elif has_reference:
-        remarks.insert(0, "Belongs to nobody, so every device has it and none writes it.")
     else:
-        remarks.insert(0, "Belongs to nobody: nothing here leads to a user.")
+        remarks.insert(0, "Belongs to nobody: every device has it, and none writes it.")
     return [line for remark in remarks for line in comment(remark)]
 
 

@@ -6,6 +6,7 @@ from flask import Flask
 
 from services.sync import config, routes, service_routes, space_routes
 from services.sync.cli import load_command, purge_command
+from services.sync.existing.cli import copy_command
 from services.sync.jobs import jobs
 from services.sync.service_cli import KEY_COMMANDS
 from shared import outbox
@@ -20,6 +21,6 @@ def create_app(**overrides: Any) -> Flask:
     blueprints = [routes.bp, routes.live, space_routes.bp, service_routes.bp]
     app = create_service("sync", config.load, blueprints, tables, overrides)
     outbox.init_app(app)
-    for command in (purge_command, load_command, jobs, *KEY_COMMANDS):
+    for command in (purge_command, load_command, copy_command, jobs, *KEY_COMMANDS):
         app.cli.add_command(command)
     return app

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Flask
 
 from services.users import config, routes
-from services.users.cli import create_admin, help_user
+from services.users.cli import create_admin, create_users, help_user
 from shared import outbox
 from shared.accounts import id_tokens, passwords
 from shared.app import create_service
@@ -23,5 +23,6 @@ def create_app(**overrides: Any) -> Flask:
     outbox.init_app(app)
     app.extensions["find_caller"] = FIND_ACCOUNT
     app.cli.add_command(create_admin)
+    app.cli.add_command(create_users)
     app.cli.add_command(help_user)
     return app

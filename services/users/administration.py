@@ -71,17 +71,17 @@ def find_user(email: str) -> str:
 
 def create_user(
     email: str,
-    password: str,
+    password: str | None,
     name: str | None = None,
     *,
     role: str = "user",
     is_active: bool = True,
     email_verified: bool = False,
 ) -> User:
-    """Make an account. Raises `EmailTaken`."""
+    """Make an account, without a password one whose user must reset it. Raises `EmailTaken`."""
     user = transaction(add_user)(
         email,
-        hash_password(password),
+        hash_password(password) if password is not None else None,
         name,
         role=role,
         is_active=is_active,

@@ -1,6 +1,8 @@
-"""The command line of the users service: the first administrator, and help for others."""
+"""The command line of the users service: the first administrator, many accounts, and help for others."""
 
+import csv
 import secrets
+from typing import IO
 
 import click
 from flask.cli import with_appcontext
@@ -9,8 +11,9 @@ from marshmallow import ValidationError
 from services.users import administration, identities
 from services.users.administration import create_user, promote_to_admin
 from shared.accounts.codes import RESET, VERIFY
+from shared.accounts.users import EmailTaken
 from shared.web.errors import Problem
-from shared.web.schemas import Email
+from shared.web.schemas import Email, Name
 
 #: What can be done for somebody, by the name of the command's argument.
 HELP = {
@@ -65,3 +68,27 @@ def help_user(what: str, email: str, provider: str) -> None:
     except Problem as problem:
         raise click.ClickException(str(problem.detail)) from problem
     click.echo(f"{email}: {what} is done.")
+
+
+@click.command("create-users")
+@click.argument("file", type=click.File(encoding="utf-8-sig"))
+@with_appcontext
+def create_users(file: IO[str]) -> None:
+    """Make an account for each line of a CSV FILE with the columns email and, if there is one, name.
+
+    They have no password: people choose theirs by "Forgotten password". Accounts that are there stay.
+    """
+    made = there = 0
+    lines = csv.DictReader(file)
+    if "email" not in (lines.fieldnames or ()):
+        raise click.UsageError("The file's first line names its columns, and one of them is email.")
+    for line in lines:
+        try:
+            email = Email().deserialize(line["email"])
+            create_user(email, None, Name().deserialize(line.get("name") or None))
+            made += 1
+        except EmailTaken:
+            there += 1
+        except ValidationError as error:
+            click.echo(f"Line {lines.line_num}: {error.messages[0]}", err=True)
+    click.echo(f"Made {made} accounts; {there} were there.")

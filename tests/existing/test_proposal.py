@@ -10,6 +10,7 @@ from schema.adopt.schema import Refused
 from schema.from_mysql.catalog import Column, ForeignKey, Table, source_url
 from schema.from_mysql.printing import copy_map, module
 from schema.from_mysql.proposal import Proposal, propose
+from services.sync.existing.mapping import MapRefused, read_map
 from tests.adopt.declared import wire_schema
 
 
@@ -177,6 +178,14 @@ def test_tables_that_cannot_be_meant_are_left_out_with_a_line() -> None:
     found = proposed(view, notes, keyless, by_date, table("lists"))
     assert [one.name for one in found.tables] == ["lists"]
     assert len(found.left_out) == 5
+
+
+def test_the_printed_map_is_one_that_the_copy_reads_but_for_its_tables() -> None:
+    lists = table("Listen: alle", column("größe"), column("user_id"), user_id="users.id CASCADE")
+    text = copy_map(proposed(lists), "shop")
+    with pytest.raises(MapRefused, match="no table of this name is declared"):
+        read_map(text)
+    assert 'from = "Listen: alle"' in text and 'columns = { gr__e = "größe" }' in text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Copying the rows of an existing MySQL database through the door (docs/existing-database.md)."""

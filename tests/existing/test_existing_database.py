@@ -1,0 +1,59 @@
+"""docs/existing-database.md is true: each of its steps is done here, on a database of examples/existing."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Backend
+from tests.existing import sample
+from tests.servers.processes import MariaDB
+
+FOLDERS = ("client", "deploy", "examples", "gateway", "migrations", "schema", "services", "shared")
+
+
+@pytest.mark.stack
+def test_an_existing_database_is_declared_and_copied(
+    tmp_path: Path, backend: Backend, server: MariaDB
+) -> None:
+    checkout = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns("node_modules")
+    for name in (*FOLDERS, "tests"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", checkout)
+    venv = checkout / ".local/venv"
+    venv.parent.mkdir()
+    venv.symlink_to(Path(sys.executable).parent.parent)
+    if backend.name == "mysql":
+        (checkout / ".local/mysql").symlink_to(ROOT / ".local/mysql")
+
+    def run(*command: str, **environ: str) -> str:
+        done = subprocess.run(
+            (str(venv / "bin" / command[0]), *command[1:]),
+            cwd=checkout,
+            env={**os.environ, "PYTHONPATH": "", **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    with sample(server) as url:
+        read = ("python", "-m", "schema.from_mysql")
+        declared = run(*read, SOURCE_URL=url)
+        (checkout / "shared/models/training.py").write_text(declared)
+        (checkout / "shared/models/demo.py").unlink()
+        run("python", "-m", "schema.migration", "take over training", REMOVE="1")
+        map_ = checkout / "training.toml"
+        map_.write_text(run(*read, "--print=map", SOURCE_URL=url))
+        run(
+            "pytest",
+            f"--backend={backend.name}",
+            "tests/existing/walk.py",
+            SOURCE_URL=url,
+            COPY_MAP=str(map_),
+        )
