@@ -124,6 +124,7 @@ def rights() -> dict[str, dict[str, str]]:
             "reference_clock": REFERENCE_CLOCK,
             "webhook_outbox": OUTBOX,
             **dict.fromkeys(tables, "SELECT, INSERT, UPDATE"),
+            **dict.fromkeys(references, "SELECT"),
         },
     }
 
