@@ -182,6 +182,17 @@ def test_after_three_days_a_batch_is_given_up_and_the_next_goes_on(
     assert [one.failed_at is None for one in kept(telling)] == [False]
 
 
+def test_what_nobody_tried_to_tell_for_days_has_its_three_days_all_the_same(
+    telling: Telling, device: Device, receiver: Receiver, clock: Clock
+) -> None:
+    push(device)
+    clock.advance(seconds=4 * DAY)
+    receiver.answers = [respond(500)]
+    telling.go()
+    [batch] = kept(telling)
+    assert (batch.attempts, batch.failed_at) == (1, None)
+
+
 def test_what_was_given_up_is_told_again_by_command(
     telling: Telling, device: Device, receiver: Receiver, clock: Clock
 ) -> None:

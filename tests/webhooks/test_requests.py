@@ -1,5 +1,8 @@
 """What a receiver is asked: signed, bounded, and nowhere but where it is configured (docs/webhooks.md)."""
 
+import json
+import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -7,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
@@ -14,6 +18,7 @@ from standardwebhooks import Webhook
 from services.sync.webhooks import requests
 from services.sync.webhooks.requests import headers_of, post
 from shared import receivers
+from tests.conftest import ROOT, lacking
 from tests.servers.receiver import Receiver, new_secret, respond
 
 
@@ -36,6 +41,49 @@ def test_a_request_is_signed_with_each_secret_as_the_specification_says() -> Non
         Webhook(new_secret()).verify('{"ü": 1}', headers)
     with pytest.raises(Exception, match="No matching signature"):
         Webhook(secrets[0]).verify('{"ü": 2}', headers)
+
+
+def snippet(language: str) -> str:
+    """What docs/webhooks.md tells a receiver to verify by."""
+    page = (ROOT / "docs/webhooks.md").read_text()
+    [code] = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+    return str(code)
+
+
+def cases() -> list[tuple[str, dict[str, str], bytes, bool]]:
+    """Secrets, headers and bodies, and whether they are ours."""
+    secrets, body = [new_secret(), new_secret()], '{"ü": 1}'.encode()
+    made = headers_of(known("https://x.example", *secrets), "msg_1", body)
+    headers = {name.lower(): value for name, value in made.items()}
+    old = headers | {"webhook-timestamp": str(int(headers["webhook-timestamp"]) - 1000)}
+    return [
+        *((secret, headers, body, True) for secret in secrets),
+        (new_secret(), headers, body, False),
+        (secrets[0], headers, body + b" ", False),
+        (secrets[0], headers | {"webhook-id": "msg_2"}, body, False),
+        (secrets[0], old, body, False),
+    ]
+
+
+def test_the_python_of_the_page_verifies_a_request() -> None:
+    names: dict[str, Any] = {}
+    exec(snippet("python"), names)
+    for secret, headers, body, is_ours in cases():
+        assert names["is_ours"](secret, headers, body) is is_ours
+
+
+def test_the_javascript_of_the_page_verifies_a_request() -> None:
+    if not shutil.which("node"):
+        lacking("node")
+    told = [[secret, headers, body.decode()] for secret, headers, body, _ in cases()]
+    call = f"""{snippet("js")}
+    const told = {json.dumps(told)}
+    const verify = ([secret, headers, body]) => isOurs(secret, headers, Buffer.from(body))
+    console.log(JSON.stringify(told.map(verify)))
+    """
+    done = subprocess.run(["node", "-e", call], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [is_ours for *_, is_ours in cases()]
 
 
 def test_a_signature_is_that_of_the_specifications_example(monkeypatch: pytest.MonkeyPatch) -> None:
