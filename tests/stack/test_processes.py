@@ -15,9 +15,11 @@ from tests.api import Device, assert_problem, new_id, project, task
 from tests.conftest import on_servers
 from tests.servers import processes
 from tests.servers.stacks import Embedded, Stack
+from tests.service import Service
+from tests.sharing import make_space
 from tests.stack.http_api import HttpApi
 from tests.stack.load import eventually
-from tests.sync import test_concurrency
+from tests.sync import test_concurrency, test_feed
 
 
 @pytest.fixture
@@ -41,6 +43,15 @@ def test_a_reader_misses_no_push_through_any_process(device: Device) -> None:
 
 def test_a_reader_misses_no_deletion_through_any_process(device: Device) -> None:
     test_concurrency.test_a_reader_that_pulls_without_pause_misses_no_parallel_deletion(device)
+
+
+def test_a_server_that_reads_through_any_process_misses_nothing_of_fifty_devices(
+    device: Device, service_key: str
+) -> None:
+    devices = [device, *(device.another() for _ in range(test_feed.DEVICES - 1))]
+    service = Service(device.api, service_key)
+    # One process takes four requests of a user at a time.
+    test_feed.poll_while_they_push(service, make_space(device), devices, 4)
 
 
 def test_edits_through_any_process_all_stand(device: Device) -> None:

@@ -417,6 +417,11 @@ def test_a_reader_that_polls_while_fifty_devices_push_misses_nothing_and_sees_no
     for user in users:
         join(device, space, user)
     devices = [d for user in (device, *users) for d in (user, user.another())]
+    poll_while_they_push(service, space, devices, DEVICES)
+
+
+def poll_while_they_push(service: Service, space: str, devices: list[Device], at_once: int) -> None:
+    """Let members of a space write to it, so many at a time, while two readers poll without pause."""
     assert len(devices) == DEVICES
     done = Event()
     readers = [Reader(service, space, limit) for limit in (3, None)]
@@ -448,7 +453,7 @@ def test_a_reader_that_polls_while_fifty_devices_push_misses_nothing_and_sees_no
         reader.read()
         return pages
 
-    with ThreadPoolExecutor(DEVICES + 2) as pool:
+    with ThreadPoolExecutor(at_once + 2) as pool:
         polling = [pool.submit(poll, reader) for reader in readers]
         try:
             alive = {id_ for ids in pool.map(write, devices) for id_ in ids}
