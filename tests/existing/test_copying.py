@@ -174,6 +174,13 @@ def test_the_state_of_another_map_is_refused(old: Old) -> None:
     assert "remove that file" in old.copy(code=1)
 
 
+def test_a_place_where_no_state_can_be_kept_is_refused_before_anything_is_copied(old: Old) -> None:
+    nowhere = old.place / "nowhere/state"
+    assert "cannot be written" in old.copy(f"--state={nowhere}", code=1)
+    old.ann.pull()
+    assert old.ann.rows["projects"] == {}
+
+
 def test_one_user_is_copied_alone(old: Old) -> None:
     told = old.copy("--only=2")
     assert "projects: 1 rows" in told and "of no user" not in told

@@ -106,6 +106,8 @@ class State:
         self.summary = Summary()
         if path and path.exists():
             self._read(path)
+        # Before anything is copied it is known whether that can be kept.
+        self._save()
 
     def _read(self, path: Path) -> None:
         try:
@@ -126,13 +128,22 @@ class State:
     def note(self, unit: Unit, rows: int) -> None:
         """Keep that a unit is done; a reader finds the file as it was before or as it is now."""
         self.last, self.rows = name_of(unit), self.rows + rows
+        self._save()
+
+    def _save(self) -> None:
         if self.path is None:
             return
         kept = {"map": self.digest, "last": self.last, "rows": self.rows}
         kept |= {"copied": self.summary.copied, "remarks": self.summary.remarks}
         new = self.path.with_name(self.path.name + ".new")
-        new.write_text(json.dumps(kept))
-        new.replace(self.path)
+        try:
+            new.write_text(json.dumps(kept))
+            new.replace(self.path)
+        except OSError as error:
+            raise MapRefused(
+                f"{self.path}, which is to say how far the copy came, cannot be written: "
+                f"{error.strerror}. --state names another file."
+            ) from None
 
     def end(self) -> None:
         """Forget what was done, so that the next copy begins anew."""
