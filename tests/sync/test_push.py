@@ -202,7 +202,7 @@ def test_ignored_columns_are_a_warning_to_those_who_build_the_app(
     said: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = said.append  # type: ignore[method-assign]
-    logger = logging.getLogger("services.sync.routes")
+    logger = logging.getLogger("services.sync")
     logger.addHandler(handler)
     try:
         body = changes(projects={"created": [project(future=1, createdAt=1, descriptoin="x")]})
