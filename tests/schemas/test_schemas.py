@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import CI, ROOT, Backend
 
 #: One process for all: their tables are made once.
-FILES = ("protocol.py", "histories.py", "test_statements.py", "client.py")
+FILES = ("protocol.py", "histories.py", "test_statements.py", "client.py", "refusals.py")
 
 
 @pytest.mark.stack

@@ -303,11 +303,16 @@ def test_who_left_a_space_hears_nothing_of_what_the_server_does_there(
     p = project(space_id=space)
     ann.push(projects={"created": [p]})
     ben.pull()
+    other = ben.another()
+    other.pull()
     leave(space, ben)
     ben.pull()
     server_push(space, projects={"deleted": [p["id"]]})
     server_push(space, projects={"updated": [p]})
     assert changed(ben) == {}
+    # The same is told to a device that has not heard of the leaving yet: it has the row from before.
+    assert changed(other) == {"projects": [p["id"]]}
+    assert other.rows["projects"] == {}
     join(ann, space, ben)
     ben.pull()
     assert ben.rows["projects"].keys() == {p["id"]}
