@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from deploy.local.cli import MAX_INSTANCES, connections
 from deploy.local.machine import PARTS
-from tests.api import Device, assert_problem, project, task, wire
+from tests.api import Device, assert_problem, changes, project, task, wire
 from tests.conftest import NewPlace
 from tests.servers import processes
 from tests.servers.checkout import Checkout, readable_by_others
@@ -497,7 +497,8 @@ def test_receivers_of_webhooks_are_told_from_a_restart_on(
     file.parent.mkdir()
     with Receiver() as receiver:
         file.write_text(webhooks_file(backoffice=receiver))
-        checkout.run("restart")
+        for part in ("sync", "webhooks"):
+            checkout.run("restart", part)
         try:
             assert len(checkout.native.instances("webhooks")) == 1
             p = project()
@@ -509,11 +510,20 @@ def test_receivers_of_webhooks_are_told_from_a_restart_on(
             # The next one has to wait until it is sure that the killed one is no more.
             eventually(lambda: len(receiver.changes) == 2, seconds=60)
             assert checkout.pid("webhooks") not in (0, killed)
+            before = checkout.pid("database")
+            os.kill(before, signal.SIGKILL)
+            eventually(lambda: checkout.answers_anew("database", before))
+            last = project()
+            body = changes(projects={"created": [wire(last)]})
+            eventually(lambda: device.push_raw(body).status_code == 200)
+            eventually(lambda: receiver.changes[-1]["id"] == last["id"])
+            assert " bug " not in (checkout.local / "log/webhooks.log").read_text()
             said = checkout.run("flask", "sync", "webhook-replay", "backoffice", check=False)
             assert "No batch of this receiver was given up." in said
         finally:
             file.unlink()
             file.parent.rmdir()
-            checkout.run("restart")
+            for part in ("sync", "webhooks"):
+                checkout.run("restart", part)
         assert receiver.faults == []
     assert checkout.native.instances("webhooks") == []

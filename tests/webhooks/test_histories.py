@@ -64,7 +64,7 @@ def test_any_history_of_sharing_is_told_as_it_was(telling: Telling) -> None:
     run_state_machine_as_test(
         ToldHistories,
         settings=settings(
-            max_examples=6,
+            max_examples=12,
             stateful_step_count=40,
             deadline=None,
             # Not shrunk, like those of sharing.
