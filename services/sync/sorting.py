@@ -168,9 +168,10 @@ class Sorting:
         """Return where the rows are that the records name as what they belong to."""
         if table.home is None or table.depth is None:
             return {}
-        named = {record.get(table.home.name) for _, _, record in entries if record}
-        ids = sorted(id_ for id_ in named if isinstance(id_, str) and SAFE_ID.fullmatch(id_))
-        return rows.locate(parent_of(table.home), self.order, ids)
+        # What stands there is not judged yet: it may be a list.
+        named = (record.get(table.home.name) for _, _, record in entries if record)
+        ids = {id_ for id_ in named if isinstance(id_, str) and SAFE_ID.fullmatch(id_)}
+        return rows.locate(parent_of(table.home), self.order, sorted(ids))
 
     def _meant(
         self,

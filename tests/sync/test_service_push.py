@@ -142,6 +142,22 @@ def test_what_is_no_push_is_refused_whole(
     assert_problem(service.call("POST", "/push", body, space=device.user_id), status, code)
 
 
+@pytest.mark.parametrize("bad", [None, 5, True, "", "no such", "ä" * 9, [], ["a"], {}, {"a": 1}])
+def test_a_bad_name_of_a_parent_is_an_orphan_whoever_sends_it(
+    service: Service, device: Device, bad: Any
+) -> None:
+    space = make_space(device)
+    for_own, for_space, own = (task(bad) for _ in range(3))
+    p = project(space_id=space)
+    push(service, device.user_id, tasks={"created": [for_own]})
+    push(service, space, tasks={"created": [for_space]})
+    device.pull()
+    # A device whose push goes to a space.
+    device.push(projects={"created": [p]}, tasks={"created": [own]})
+    device.pull()
+    assert device.rows["tasks"] == {} and set(device.rows["projects"]) == {p["id"]}
+
+
 def test_a_push_may_be_longer_than_other_bodies(service: Service, device: Device) -> None:
     projects = [project(description="x" * 60_000) for _ in range(20)]
     push(service, device.user_id, projects={"created": projects})
