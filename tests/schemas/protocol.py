@@ -14,8 +14,10 @@ from tests.conftest import Backend
 from tests.schemas.model import Expected
 from tests.schemas.records import VALUES, Json, export, record
 from tests.schemas.tables import LONG, LONGER
+from tests.service import Service
 from tests.sharing import make_space
 from tests.statements import statements
+from tests.sync.feeds import Reader
 
 MANY_IN_ONE = 3_000
 
@@ -304,6 +306,34 @@ def test_a_page_takes_few_statements_however_many_tables_there_are(
         assert other.pull_raw("null", limit=3).status_code == 200
     # By groups of one table, two, four, and so on.
     assert counted["SELECT"] <= 1 + (tables.bit_length() if backend.database else 2 * tables)
+
+
+@pytest.mark.parametrize("limit", [7, 1000])
+def test_a_server_reads_the_changes_of_every_table(
+    pusher: Pusher, service: Service, backend: Backend, limit: int
+) -> None:
+    tables = list(tables_by_name().values())
+    for _ in range(2):
+        sent = {}
+        for table in tables:
+            values = {c.name: "x" for c in table.columns if c.relation}
+            sent[table.name] = rows(record(table.name, "x", **values), record(table.name, "y"))
+        pusher.push(**sent)
+        pusher.push(folders={"deleted": ["y"]})
+    pusher.push(**{LONGER: {"deleted": ["y"]}})
+    reader = Reader(service, pusher.device.user_id, limit)
+    with statements() as counted:
+        page = reader.page()
+    # The key, the clock, the keys of rows in turns, and the rows; SQLite is asked for each table.
+    if backend.database:
+        assert counted["SELECT"] <= 7, counted
+    assert len(page["changes"]) == limit or reader.cursor is None
+    while reader.cursor:
+        reader.page()
+    found: dict[str, dict[str, Json]] = defaultdict(dict)
+    for (name, id_), row in reader.rows.items():
+        found[name][id_] = row
+    assert found == pusher.expected.live()
 
 
 TEXTS = [
