@@ -13,7 +13,7 @@ from services.sync.plan import Decisions, Push, read_parents
 from services.sync.repair import repair_value
 from shared.database.errors import DeadlineExceeded
 from shared.models.rules import Change, Circumstances, Record, Refusal, Rule, rules_of
-from shared.models.tables import SyncedTable, tables_by_name
+from shared.models.tables import ReferenceTable, SyncedTable, reference_tables, tables_by_name
 
 
 class RuleFailed(Exception):
@@ -91,13 +91,23 @@ class Ledger:
     def find(self, space_id: str, table: str, id_: str) -> Record | None:
         """Return a row that lives in a space."""
         self._catch_up()
-        declared = tables_by_name()[table]
+        declared = tables_by_name().get(table)
+        if declared is None:
+            return self._find_reference(_reference_table(table), id_)
         noted = self._noted.get((space_id, table), {})
         row = noted[id_] if id_ in noted else self._load(space_id, declared, id_)
         if row is None:
             return None
         seen = Circumstances(table, None, "", space_id, False, self, declared.is_shareable)
         return seen.record(row.id, row.values)
+
+    def _find_reference(self, table: ReferenceTable, id_: str) -> Record | None:
+        key = ("", table.name, id_)
+        if key not in self._found:
+            self._found[key] = rows.find_reference(table, id_)
+        row = self._found[key]
+        everywhere = Circumstances(table.name, None, "", "", False, self, is_shareable=False)
+        return everywhere.record(row.id, row.values) if row else None
 
     def _load(self, space_id: str, table: SyncedTable, id_: str) -> Row | None:
         key = (space_id, table.name, id_)
@@ -242,6 +252,10 @@ class Judge:
     def note_deleted(self, table: SyncedTable, row: Row) -> None:
         """Let the rules that are asked later know of a row that is deleted, or leaves its space."""
         self.ledger.note(row.space, table, row.id, None, -1)
+
+
+def _reference_table(name: str) -> ReferenceTable:
+    return {table.name: table for table in reference_tables()}[name]
 
 
 def _ask_deletion(rules: Sequence[Rule], there: Circumstances, row: Row) -> str | None:

@@ -14,7 +14,7 @@ from shared.database.base import db
 from shared.database.bulk import CHUNK, chunks
 from shared.database.json_rows import read_rows, write_rows
 from shared.models.columns import SPACE, Column
-from shared.models.tables import SyncedTable
+from shared.models.tables import ReferenceTable, SyncedTable
 
 #: The server's columns of rows that are written, by name.
 Stamp = dict[str, Any]
@@ -73,6 +73,21 @@ def _load(
             *own, is_deleted, born, tick, repeated, created_by = read
             row = dict(zip(table.names, own, strict=True)) | space
             yield Row(str(id_), row, is_deleted, born, tick, repeated, created_by, space_id)
+
+
+def find_reference(table: ReferenceTable, id_: str) -> Row | None:
+    """Return the living row of a reference table with this id."""
+    values = {"id": id_}
+    for found, *values_of in read_rows(db.session.connection(), _find_reference(table), values):
+        return Row(str(found), dict(zip(table.names, values_of, strict=True)), is_deleted=False)
+    return None
+
+
+@cache
+def _find_reference(table: ReferenceTable) -> Select[Any]:
+    columns: list[Any] = [*table.record]
+    c = table.sql.c
+    return select(*columns).where(c.id == bindparam("id"), ~c.is_deleted)
 
 
 def living(space_id: str, table: SyncedTable) -> Iterator[Row]:

@@ -24,11 +24,13 @@ from services.sync.purge import purge
 from services.sync.webhooks.batches import write_body
 from shared.database.base import db
 from shared.models import ReferenceClock, ReferenceLoad, Restore, WebhookChange
+from shared.models.rules import refuse
 from shared.now import DAY_MS
 from tests.api import Device, new_id, project, wire
 from tests.clock import Clock
 from tests.conftest import Backend
 from tests.references.conftest import Load, Record, exercise, other_device
+from tests.rules import ruled
 from tests.servers.receiver import configuration, new_secret
 from tests.statements import statements
 
@@ -148,6 +150,26 @@ def test_a_row_of_a_user_names_one_and_keeps_the_name(
     device.pull()
     assert device.rows["workouts"] == {workout["id"]: workout}
     assert three[0]["id"] not in device.rows["exercises"]
+
+
+def test_a_rule_finds_them(device: Device, load_rows: Load, three: list[Record]) -> None:
+    found: list[Any] = []
+
+    def there(change: Any) -> Any:
+        row = change.find("exercises", change.after["exercise_id"])
+        found.append(row and dict(row))
+        return None if row else refuse("no_such_exercise")
+
+    load_rows("exercises", [gone := exercise(new_id())])
+    everything = device.pull()["changes"]["exercises"]["created"]
+    load_rows("exercises", [row for row in everything if row != gone], "replace")
+    ids = (three[0]["id"], gone["id"], new_id(), three[0]["id"])
+    workouts = [{"id": new_id(), "exercise_id": id_} for id_ in ids]
+    with ruled(workouts=there):
+        answer = device.push(workouts={"created": workouts})
+    refused = [workouts[1]["id"], workouts[2]["id"]]
+    assert answer["refusedReasons"] == {"workouts": dict.fromkeys(refused, "no_such_exercise")}
+    assert found[-4:] == [three[0], None, None, three[0]]
 
 
 def test_a_push_is_not_up_to_date_after_a_load_and_ticks_above_it(
