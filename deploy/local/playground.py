@@ -6,7 +6,7 @@ from typing import Any
 
 from deploy.local.machine import url_for_phones
 from shared.models.columns import SPACE, Column
-from shared.models.tables import synced_tables
+from shared.models.tables import synced_tables, tables_by_name
 
 PLAYGROUND = Path(__file__).parent.parent.parent / "client/playground"
 
@@ -38,7 +38,8 @@ def _column(column: Column) -> dict[str, Any]:
         "isOptional": column.optional,
         "isIndexed": column.indexed,
         "isDate": column.decorator == "date",
-        "parent": relation.parent if relation else None,
+        # A reference table is not shown.
+        "parent": relation.parent if relation and relation.parent in tables_by_name() else None,
         "cascades": relation is not None and relation.on_delete == "cascade",
         "isSpace": column is SPACE,
     }

@@ -37,8 +37,10 @@ def device(device: Device) -> Device:
 
 
 @pytest.fixture(scope="session")
-def loader(application: Any) -> Flask:
-    """A process that loads: not the one that serves."""
+def loader(application: Any, backend: Backend) -> Flask:
+    """A process that loads: not the one that serves, and on a cluster at another node of the database."""
+    if backend.others:
+        return services.sync.create_app(DATABASE_URL=backend.others[0].url("service", "app"))
     return services.sync.create_app()
 
 
