@@ -317,6 +317,29 @@ def test_a_process_that_was_stopped_for_long_settles_nothing(
     assert [one.id for one in kept(telling)] == [batch.id]
 
 
+def test_an_attempt_that_would_outlast_its_hold_is_not_begun(
+    telling: Telling,
+    device: Device,
+    receiver: Receiver,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    push(device)
+    waits = [20, 20, 0]
+    take = batches.take
+
+    def slow(name: str, holder: str) -> Any:
+        batch = take(name, holder)
+        if waits:
+            assert receiver.told == []
+            clock.advance(seconds=waits.pop(0))
+        return batch
+
+    monkeypatch.setattr(batches, "take", slow)
+    telling.go()
+    assert (waits, len(receiver.taken)) == ([], 1)
+
+
 def test_a_hold_by_a_clock_that_was_wrong_does_not_last(
     telling: Telling, device: Device, receiver: Receiver, clock: Clock
 ) -> None:

@@ -63,6 +63,8 @@ class Batch:
     changes: int
     #: Those that failed.
     attempts: int
+    #: When another process may take the receiver.
+    held_until: int
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def take(name: str, holder: str) -> Batch | None:
     columns = (WebhookBatch.id, WebhookBatch.body, WebhookBatch.changes, WebhookBatch.attempts)
     oldest = select(*columns).where(_is_pending(name)).order_by(WebhookBatch.made_at).limit(1)
     if found := db.session.execute(oldest).one_or_none():
-        return Batch(found.id, found.body.encode(), found.changes, found.attempts)
+        body = found.body.encode()
+        return Batch(found.id, body, found.changes, found.attempts, now + HOLD_MS)
     return _make(name, now)
 
 
@@ -140,7 +143,8 @@ def _make(name: str, now: int) -> Batch | None:
     if not found:
         return None
     last = select(func.max(WebhookBatch.made_at)).where(WebhookBatch.receiver == name)
-    batch = Batch(str(uuid.uuid4()), write_body(found, now), len(found), attempts=0)
+    id_, body = str(uuid.uuid4()), write_body(found, now)
+    batch = Batch(id_, body, len(found), attempts=0, held_until=now + HOLD_MS)
     db.session.execute(
         insert(WebhookBatch).values(
             id=batch.id,

@@ -12,8 +12,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from services.sync.webhooks import batches
 from services.sync.webhooks.batches import Batch
-from services.sync.webhooks.requests import post
+from services.sync.webhooks.requests import ANSWER_S, post
 from shared.database.errors import DeadlineExceeded
+from shared.now import now_ms
 from shared.observability import metrics
 from shared.receivers import Receiver
 
@@ -103,6 +104,9 @@ class Courier:
             batch = batches.take(name, me)
             if batch is None:
                 return
+            if batch.held_until < now_ms() + ANSWER_S * 1000:
+                # The database took its time, and another process would begin before this attempt ends.
+                continue
             self.deliver(batch)
             self.measure()
 
