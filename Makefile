@@ -91,7 +91,7 @@ purge: $(VENV)/.runtime  ## Remove tombstones, sessions and counts that have had
 	@$(CLI) flask sync purge
 
 job: $(VENV)/.runtime  ## Run a job of the app's own: make job NAME=…
-	@$(CLI) flask sync jobs $(NAME)
+	@$(CLI) flask sync -- jobs $(NAME)
 
 load: $(VENV)/.runtime  ## Load a CSV or NDJSON file into a reference table: make load TABLE=… FILE=… (MODE=replace also deletes)
 	@$(CLI) load "$(TABLE)" "$(FILE)" "$(or $(MODE),merge)"

@@ -1,9 +1,12 @@
 """Pushes into spaces with common members, at the same time (docs/design.md, "Spaces")."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count, cycle, islice
 from typing import Any
 
+import services.sync
+from services.sync.door import push_as_server, writing
 from tests.api import Api, Device, changes, project, task
 from tests.sharing import join, leave, make_space
 
@@ -74,3 +77,59 @@ def test_pushes_into_two_spaces_with_common_members_lose_nothing(api: Api) -> No
                 assert {id_ for id_, space in places.items() if space is None} <= there.keys()
                 device.pull()
                 assert device.rows == newcomer.rows
+
+
+def test_the_servers_pushes_and_jobs_lose_nothing_among_the_members_own(api: Api) -> None:
+    users = [api.register() for _ in range(3)]
+    spaces = [make_space(users[0]), make_space(users[1])]
+    for space, owner in zip(spaces, users, strict=False):
+        for user in users:
+            if user is not owner:
+                join(owner, space, user)
+    counters = [project(space_id=space, description="0") for space in spaces]
+    users[0].push(projects={"created": counters})
+    app = services.sync.create_app()
+
+    def write(device: Device, number: int) -> set[str]:
+        made = set()
+        for step in range(PUSHES):
+            p = project(space_id=spaces[(step + number) % 2])
+            assert device.push(projects={"created": [p]})["refused"] == {}
+            made.add(p["id"])
+            device.pull()
+        return made
+
+    def serve(number: int) -> set[str]:
+        made = set()
+        for step in range(PUSHES):
+            here, there = spaces[(step + number) % 2], spaces[(step + number + 1) % 2]
+            p, moved = project(), project()
+            with app.app_context():
+                pushed = push_as_server(here, {"projects": {"created": [p, moved]}}, "server")
+                assert pushed.refused == {}
+                away = {"updated": [{"id": moved["id"], "space_id": there}]}
+                assert push_as_server(here, {"projects": away}, "server").refused == {}
+            made |= {p["id"], moved["id"]}
+        return made
+
+    def count_up(number: int) -> set[str]:
+        for step in range(PUSHES):
+            at = (step + number) % 2
+            with app.app_context(), writing(spaces[at]) as changes:
+                row = changes.find("projects", counters[at]["id"])
+                assert row
+                changes.update("projects", row | {"description": str(int(row["description"]) + 1)})
+        return set()
+
+    work = [partial(write, user.another(), number) for number, user in enumerate(users)]
+    work += [partial(serve, 0), partial(serve, 1), partial(count_up, 0), partial(count_up, 1)]
+    with ThreadPoolExecutor(len(work)) as pool:
+        made = set[str]().union(*pool.map(lambda one: one(), work))
+    for user in users:
+        newcomer = user.another()
+        newcomer.pull()
+        user.pull()
+        assert user.rows == newcomer.rows
+        assert user.rows["projects"].keys() == made | {row["id"] for row in counters}
+        counted = [int(user.rows["projects"][row["id"]]["description"]) for row in counters]
+        assert sum(counted) == 2 * PUSHES
