@@ -11,10 +11,11 @@ from hashlib import sha256
 
 from shared.models.declaration import UNQUOTED
 from shared.models.declared import server_tables
+from shared.models.reference import Reference
 from shared.models.synced import SERVER_COLUMNS
 
-#: Columns that every synced table has or will have.
-OWNED_COLUMNS = {*SERVER_COLUMNS, "space_id"}
+#: Columns that every synced table has or will have, and those of reference tables.
+OWNED_COLUMNS = {*SERVER_COLUMNS, *Reference.__annotations__, "space_id"}
 #: Attributes that a declaration has from SQLAlchemy, and names that its body uses.
 OWN_ATTRIBUTES = {
     "metadata",
@@ -156,7 +157,7 @@ def class_name(wire: str, model: str | None, taken: set[str]) -> str:
 
 
 def _is_class(name: str) -> bool:
-    owned = keyword.iskeyword(name) or name in ("Base", "Synced", "Mapped")
+    owned = keyword.iskeyword(name) or name in ("Base", "Synced", "Reference", "Mapped")
     return re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) is not None and not owned
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from schema.adopt import names
 from shared.database.base import Base, db
 from shared.models import Synced
-from shared.models.synced import server_tables
+from shared.models.declared import server_tables
 
 
 def test_the_servers_own_names_are_known() -> None:

@@ -37,6 +37,7 @@ id = "no"
 
 [spaces]
 7 = "{space}"
+"50% ' \\\\" = "{space}"
 
 [tables.tasks]
 from = "cards"

@@ -170,6 +170,18 @@ def test_names_that_devices_or_the_server_own_are_others() -> None:
     assert {"order", "from", "metadata", "updated_at_ms", "is_deleted"} < set(columns)
 
 
+def test_a_column_of_a_reference_table_may_be_called_like_the_servers_own() -> None:
+    prices = table("prices", *(column(name) for name in ("created_load", "is_deleted", "user_id")))
+    assert {"created_load", "is_deleted", "user_id"} <= set(declared(prices)["prices"])
+
+
+def test_a_table_of_any_name_is_a_class_of_another() -> None:
+    named = [
+        table(name) for name in ("references", "bases", "synceds", "mappeds", "columns", "str")
+    ]
+    assert len(declared(*named)) == 6
+
+
 def test_tables_that_cannot_be_meant_are_left_out_with_a_line() -> None:
     view = Table("totals", "VIEW", [column("n")])
     notes = table("schema_migrations")

@@ -29,6 +29,7 @@ from shared.database.base import db
 from shared.models import User
 from shared.models.columns import Column
 from shared.web.errors import InvalidRequest
+from shared.web.schemas import normalize
 
 #: Who brings the rows into being.
 AUTHOR = "copy"
@@ -230,7 +231,7 @@ def find_accounts(source: Source) -> dict[Any, str]:
     """Return the account of each of the source's users by their key, "" for one who has none."""
     by_email = source.map.users.by == "email"
     told = {
-        key: str(value or "").strip().lower() if by_email else str(value or "")
+        key: normalize(str(value or "")).strip().lower() if by_email else str(value or "")
         for key, value in source.users()
     }
     column = User.email if by_email else User.id

@@ -113,7 +113,11 @@ class Source:
 
     def strays(self, mapped: MappedTable) -> tuple[int, list[Any]]:
         """Return how many rows of a table lead to no user and no mapped space, and some of their keys."""
-        return self._some(mapped, *_of_nobody(mapped, self.map))
+        return self._some(mapped, *_of_nobody(mapped, self.map), *self._named_spaces(mapped))
+
+    def _named_spaces(self, mapped: MappedTable) -> list[str]:
+        """Return the values of `_of_nobody`."""
+        return list(self.map.spaces) if mapped.space else []
 
     def _some(
         self, mapped: MappedTable, tables: str, condition: str, *values: Any
@@ -220,7 +224,7 @@ def _of_unit(mapped: MappedTable, unit: Unit) -> tuple[str, str]:
 
 
 def _of_nobody(mapped: MappedTable, read: Map) -> tuple[str, str]:
-    """Return the tables and the condition of rows that no unit has; the condition has no value."""
+    """Return the tables and the condition of rows that no unit has; its values are the mapped spaces."""
     tables, nobody, elsewhere = f"{quote(mapped.source)} t", "TRUE", ""
     if mapped.user:
         joins, user = _joined(mapped.user, "u")
@@ -231,7 +235,7 @@ def _of_nobody(mapped: MappedTable, read: Map) -> tuple[str, str]:
     if mapped.space:
         joins, space = _joined(mapped.space, "s")
         tables += joins
-        known = ", ".join(pymysql.converters.escape_string(one).join("''") for one in read.spaces)
+        known = ", ".join("%s" for _ in read.spaces)
         unknown = f"{space} NOT IN ({known})" if known else "TRUE"
         nobody = f"{space} IS NULL AND {nobody}"
         elsewhere = f" OR ({space} IS NOT NULL AND {unknown})"

@@ -7,6 +7,7 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
+from services.sync.repair import MAX_WHOLE
 from services.sync.schemas import SAFE_ID
 from shared.models.columns import Column
 
@@ -77,11 +78,11 @@ def _number(value: Any) -> tuple[int | float | None, str | None]:
             value = Decimal(value)
         except ArithmeticError:
             return None, NO_VALUE
-    if not isinstance(value, Decimal):
+    if isinstance(value, float):
         return value, None
-    if not value.is_finite():
+    if isinstance(value, Decimal) and not value.is_finite():
         return None, NO_VALUE
-    if value == value.to_integral_value():
+    if value == int(value) and abs(value) <= MAX_WHOLE:
         return int(value), None
     number = float(value)
     return number, None if Decimal(repr(number)) == value else DIGITS_LOST
