@@ -13,6 +13,9 @@ from schema.from_mysql import printing
 from schema.from_mysql.catalog import read_catalog, source_url
 from schema.from_mysql.proposal import Proposal, propose
 
+#: In the place of a table of users: there is none.
+NOBODY = "-"
+
 
 @click.command()
 @click.option(
@@ -24,7 +27,7 @@ from schema.from_mysql.proposal import Proposal, propose
 @click.option(
     "--tables", default="", help="Which of its tables, by commas; all where none is named."
 )
-@click.option("--users", default="", help="The table of users, where it is not found.")
+@click.option("--users", default="", help="The table of users, where it is not found; - for none.")
 @click.option(
     "--user-column", default="", help="The column that names a user, without a foreign key."
 )
@@ -38,7 +41,13 @@ def main(url: str, tables: str, users: str, user_column: str, what: str) -> None
             raise Refused("PRINT is models or map.")
         wanted = [name for name in tables.split(",") if name]
         database = source_url(url).database or ""
-        proposal = propose(read_catalog(url), wanted, users, user_column)
+        is_public = users == NOBODY
+        proposal = propose(read_catalog(url), wanted, "" if is_public else users, user_column)
+        if not (proposal.users or user_column or is_public):
+            raise Refused(
+                "No table of users was found. Say USERS=table, or USER_COLUMN=column; USERS=- makes every "
+                "table one that all devices have."
+            )
         taken = _taken()
         if what == "map":
             print(printing.copy_map(proposal, database), end="")
@@ -61,10 +70,11 @@ def _taken() -> list[Table]:
 
 def _summary(proposal: Proposal, taken: list[Table]) -> list[str]:
     lines = []
-    if proposal.users is None:
-        lines.append("No table of users was found: say USERS=table, or USER_COLUMN=column.")
-    if alone := [table.name for table in proposal.tables if not table.owner]:
-        lines.append(f"Without a way to a user: {', '.join(alone)}.")
+    if public := [table.name for table in proposal.tables if not table.owner]:
+        lines.append(
+            "Nothing leads from these to a user, so EVERY device would have all of them: "
+            f"{', '.join(public)}. Take out what is not for everybody."
+        )
     lines += [f"Left out: {line}." for line in proposal.left_out]
     names = {table.name.lower() for table in taken}
     if twice := [table.name for table in proposal.tables if table.name.lower() in names]:

@@ -59,7 +59,7 @@ def _above(proposed: Proposed) -> list[str]:
         whose = proposed.owner
         remarks.insert(0, f"Belongs to the user in {whose}.")
     else:
-        remarks.insert(0, "Belongs to nobody: every device has it, and none writes it.")
+        remarks.insert(0, "Belongs to nobody: EVERY device has all of it, and none writes it.")
     return [line for remark in remarks for line in comment(remark)]
 
 

@@ -3,8 +3,10 @@
 from urllib.parse import quote
 
 import pytest
+from click.testing import CliRunner
 
 from schema.adopt.schema import Refused
+from schema.from_mysql.__main__ import main
 from schema.from_mysql.catalog import read_catalog
 from schema.from_mysql.printing import copy_map, module
 from schema.from_mysql.proposal import propose
@@ -72,6 +74,15 @@ def test_odd_names_and_keys_are_read(server: MariaDB) -> None:
     text = module(found, "odd", [])
     assert "x, y name a row of % together" in text
     assert len(wire_schema(text)) == 3
+
+
+def test_without_users_nothing_is_given_to_everybody_unless_that_is_said(server: MariaDB) -> None:
+    with sample(server, "CREATE TABLE salaries (id INT PRIMARY KEY, amount INT)") as url:
+        refused = CliRunner().invoke(main, [f"--url={url}"])
+        assert refused.exit_code == 1 and "No table of users was found" in refused.output
+        public = CliRunner().invoke(main, [f"--url={url}", "--users=-"])
+    assert "class Salary(Reference, Base)" in public.stdout
+    assert "EVERY device would have all of them: salaries." in public.stderr
 
 
 def test_a_server_that_cannot_be_read_is_said_in_a_sentence(server: MariaDB) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pymysql
 import pytest
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 
 from services.sync.existing import copying, source
 from services.sync.existing.mapping import read_map
@@ -165,6 +166,17 @@ def test_a_copy_that_was_cut_off_goes_on_after_the_last_user_who_was_done(
     assert "tasks: 5 rows" in told and "1-c" in told
     old.copy()
     assert len(pushed) == 6
+
+
+def test_a_database_that_gives_up_is_said_in_a_sentence(
+    old: Old, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(*_: Any) -> Any:
+        raise OperationalError("UPDATE users …", {}, Exception("Lock wait timeout exceeded"))
+
+    monkeypatch.setattr(copying, "push_as_server", give_up)
+    told = old.copy(code=1)
+    assert "gave up (OperationalError). Run it again" in told
 
 
 def test_the_state_of_another_map_is_refused(old: Old) -> None:

@@ -6,10 +6,15 @@ from pathlib import Path
 import click
 import pymysql
 from flask.cli import with_appcontext
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from services.sync.existing.copying import copy
 from services.sync.existing.mapping import MapRefused, read_map
 from services.sync.existing.source import Source
+from shared.database.errors import DeadlineExceeded
+
+AGAIN = "Run it again: it goes on after what is done."
 
 
 @click.command("copy")
@@ -38,4 +43,8 @@ def copy_command(url: str | None, map_path: Path, state: Path | None, only: str)
     except MapRefused as refusal:
         raise click.ClickException(str(refusal)) from refusal
     except pymysql.MySQLError as error:
-        raise click.ClickException(f"The source says: {error.args[-1]}") from error
+        raise click.ClickException(f"The source says: {error.args[-1]}. {AGAIN}") from error
+    except (DBAPIError, PoolTimeout, DeadlineExceeded) as error:
+        raise click.ClickException(
+            f"The database here gave up ({type(error).__name__}). {AGAIN}"
+        ) from error
