@@ -15,9 +15,9 @@ from shared.models import ReferenceClock
 from shared.models.tables import reference_tables
 from shared.now import now_ms
 
-#: How far ahead of its own time a process raises the mark. Ticks go no further ahead by it, since a load
-#: takes the one after the mark.
-AHEAD_MS = 1000
+#: How far ahead of its own time a process raises the mark, or of a clock that is ahead of that: a load takes
+#: the tick after the mark, and the users' clocks go on from there.
+AHEAD_MS, SPARE_MS = 1000, 100
 
 #: The tick of the last load comes back in the place of a row's new id. (Not IS NOT NULL, of which MySQL knows
 #: without looking that it is true.)
@@ -60,17 +60,21 @@ def cover(tick: int) -> None:
     now = known()
     if tick <= now.covered:
         return
-    mark = max(tick, now_ms() + AHEAD_MS)
+    mark = max(tick + SPARE_MS, now_ms() + AHEAD_MS)
     if db.engine.dialect.name == "sqlite":
         # A connection of its own would wait for this transaction. Rolled back, it is not raised: so nothing
         # is remembered.
         now.loaded = max(now.loaded, _raise_alone(db.session.connection(), mark))
         return
-    with db.engines["look_ups"].connect() as connection:
-        loaded = connection.execute(RAISE, {"mark": mark}).lastrowid
-    now.loaded = max(now.loaded, loaded)
+    now.loaded = max(now.loaded, raise_mark(mark))
     # Last, since other threads go by it.
     now.covered = max(now.covered, mark)
+
+
+def raise_mark(mark: int) -> int:
+    """Raise the mark on a server, by a statement of its own; return the tick of the last load."""
+    with db.engines["look_ups"].connect() as connection:
+        return int(connection.execute(RAISE, {"mark": mark}).lastrowid)
 
 
 def has_load_after(last_pulled_at: int, clock: int | None) -> bool:

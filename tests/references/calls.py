@@ -18,7 +18,7 @@ from services.sync.door import push_as_server
 from services.sync.loading import find_table, load
 from shared.auth import revocations
 from shared.database.errors import DeadlineExceeded
-from tests.api import Device, assert_problem, new_id, project
+from tests.api import Api, Device, assert_problem, new_id, project
 from tests.conftest import Backend, on_servers
 from tests.references.conftest import Load, exercise, other_device
 from tests.servers.leases import Leases
@@ -186,6 +186,49 @@ def test_a_load_waits_for_its_turn_or_gives_up_in_time(
         assert first.result().inserted == 1
     assert said[-1] == "Waiting for another load to end"
     assert load_rows("exercises", [row]).inserted == 1
+
+
+@pytest.mark.backends("cluster")
+def test_a_large_load_on_one_node_is_not_undone_by_pushes_on_the_others(
+    backend: Backend, device: Device, loader: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert backend.database
+    # As many raise the mark as in a hundred processes.
+    monkeypatch.setattr("shared.reference_clock.AHEAD_MS", 20)
+    urls = [node.url("service", "app") for node in (backend.database, *backend.others)]
+    devices = []
+    for url in urls:
+        user = device.api.register()
+        api = Api(services.sync.create_app(DATABASE_URL=url))
+        devices.append(Device(api, user.email, user.tokens))
+    attempts: list[int] = []
+    end = loading._Attempt._end
+
+    def count(*arguments: Any) -> None:
+        attempts.append(1)
+        end(*arguments)
+
+    monkeypatch.setattr(loading._Attempt, "_end", count)
+    done = Event()
+
+    def push(one: Device) -> None:
+        while not done.is_set():
+            one.push(projects={"created": [project()]})
+
+    prefix = new_id()
+    rows = (exercise(f"{prefix}-{n:06}", notes="x" * 200) for n in range(30_000))
+    body = BytesIO(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+    with ThreadPoolExecutor(len(devices)) as pool:
+        pushing = [pool.submit(push, one) for one in devices]
+        try:
+            with loader.app_context():
+                counts = load(find_table("exercises"), body, "ndjson", "merge")
+        finally:
+            done.set()
+        for one in pushing:
+            one.result()
+    assert counts.inserted == 30_000
+    assert len(attempts) == 1
 
 
 def test_a_load_that_the_database_gives_up_is_run_again_whole(
