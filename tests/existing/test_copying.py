@@ -16,6 +16,7 @@ from services.sync.existing.mapping import read_map
 from tests.api import Api, Device
 from tests.conftest import Backend
 from tests.existing import execute, sample
+from tests.mails import verify
 from tests.servers.processes import MariaDB
 
 SQL = """
@@ -69,6 +70,8 @@ class Old:
     def __init__(self, sync_service: Flask, server: MariaDB, ann: Device, place: Path) -> None:
         self.sync_service, self.server, self.place = sync_service, server, place
         self.ann, self.ben = ann, ann.api.register()
+        for device in (self.ann, self.ben):
+            verify(device)
         made = ann.api.post("/spaces", {"name": "Team"}, token=ann.token)
         self.space = made.json["id"]
         self.map = place / "map.toml"
@@ -127,6 +130,21 @@ def test_rows_go_to_their_users_and_to_spaces(old: Old) -> None:
     ):
         assert line in told, told
     assert re.search(r"10 of 13 rows, .* a second", told), told
+
+
+def test_whoever_registers_with_an_address_of_another_gets_nothing(
+    old: Old, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thief = api.register()
+    execute(old.server, old.url, f"UPDATE people SET login = '{thief.email}' WHERE no = 2")
+    told = old.copy()
+    assert "projects: 1 left out, of a user whose account's e-mail is not verified: b3" in told
+    thief.pull()
+    assert thief.rows["projects"] == {}
+    # Where nobody can verify anything, addresses are taken for what they are.
+    monkeypatch.setitem(old.sync_service.config, "MAIL_URL", "")
+    assert "not verified" not in old.copy()
+    verify(thief)
 
 
 def test_a_column_may_have_the_accounts_id(old: Old) -> None:

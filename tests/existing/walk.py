@@ -16,7 +16,7 @@ from deploy.grants import grant
 from services.sync.existing import copying, source
 from tests.api import PASSWORD, Api, Device
 from tests.conftest import ROOT, Backend
-from tests.mails import forgot
+from tests.mails import forgot, verify
 
 #: The copy's command, which kills itself at the second push.
 KILLED = """
@@ -77,6 +77,7 @@ def test_the_page_from_end_to_end(
     monkeypatch.setattr(source, "BATCH", 1)
     monkeypatch.setattr(copying, "RECORDS", 1)
     ann = api.register("ann@example.com")
+    verify(ann)
     file = tmp_path / "users.csv"
     file.write_text("email,name\nANN@example.com,Ann\nBen@Example.com,Ben\nno address,\n")
     made = users_service.test_cli_runner().invoke(args=["create-users", str(file)])

@@ -25,6 +25,7 @@ from services.sync.existing.source import Source, Unit
 from services.sync.existing.values import convert, record_id
 from services.sync.loading import find_table, load
 from services.sync.schemas import Changes
+from shared.accounts.mail import has_mail
 from shared.database.base import db
 from shared.models import User
 from shared.models.columns import Column
@@ -39,10 +40,13 @@ RECORDS, BYTES = 20_000, 16 * 2**20
 ASKED = 1000
 #: As many ids are told of each kind of remark.
 SHOWN = 5
+#: In the place of an account: there is one of this e-mail, and nobody has shown to read its mail.
+UNVERIFIED = "?"
 #: Seconds between two lines of progress.
 EVERY = 5.0
 
 UNKNOWN_USER = "left out, of a user without an account"
+UNVERIFIED_USER = "left out, of a user whose account's e-mail is not verified"
 NOBODYS = "left out, of no user and no mapped space"
 NO_ACCOUNT = "a user without an account"
 DELETED = "names a row that its user has not; stored as deleted"
@@ -228,19 +232,26 @@ def _said(file: IO[bytes], error: InvalidRequest) -> Iterator[str]:
 
 
 def find_accounts(source: Source) -> dict[Any, str]:
-    """Return the account of each of the source's users by their key, "" for one who has none."""
+    """Return the account of each of the source's users by their key, "" for one who has none.
+
+    By an e-mail it is only found when that is verified, where there is mail: else whoever registers with
+    somebody's address would be given their rows. In the place of such an account is `UNVERIFIED`.
+    """
     by_email = source.map.users.by == "email"
     told = {
         key: normalize(str(value or "")).strip().lower() if by_email else str(value or "")
         for key, value in source.users()
     }
-    column = User.email if by_email else User.id
+    column, must_verify = (User.email, has_mail()) if by_email else (User.id, False)
     names = sorted(name for name in set(told.values()) if by_email or SPACE_ID.fullmatch(name))
     found: dict[str, str] = {}
     for start in range(0, len(names), ASKED):
-        asked = select(column, User.id).where(column.in_(names[start : start + ASKED]))
+        some = column.in_(names[start : start + ASKED])
         with db.session.begin():
-            found.update((row[0], row[1]) for row in db.session.execute(asked))
+            for name, id_, is_verified in db.session.execute(
+                select(column, User.id, User.email_verified).where(some)
+            ):
+                found[name] = id_ if is_verified or not must_verify else UNVERIFIED
     return {key: found.get(name, "") for key, name in told.items()}
 
 
@@ -263,7 +274,7 @@ class UnitCopy:
         """Copy it; return how many rows it has."""
         tables = self.source.map.tables
         tables = tuple(t for t in tables if (t.space if unit.kind == "space" else t.user))
-        if not unit.space_id:
+        if unit.space_id in ("", UNVERIFIED):
             return self._leave_out(unit, tables, progress)
         rows = pushes = 0
         for changes, count in self._batches(unit, tables):
@@ -284,7 +295,8 @@ class UnitCopy:
         for mapped in tables:
             count, keys = self.source.some(mapped, unit)
             ids = [record_id(mapped.prefix, key) for key in keys]
-            self.summary.note(mapped.table.name, UNKNOWN_USER, ids, count)
+            remark = UNVERIFIED_USER if unit.space_id else UNKNOWN_USER
+            self.summary.note(mapped.table.name, remark, ids, count)
             rows += count
         progress.add(rows)
         return rows
@@ -345,7 +357,7 @@ class UnitCopy:
             return None, None
         if theirs in mapped.accounts:
             account = self.accounts.get(value)
-            return account or None, None if account else NO_ACCOUNT
+            return (None, NO_ACCOUNT) if account in (None, "", UNVERIFIED) else (account, None)
         if column.relation:
             parent = self.by_name.get(column.relation.parent)
             named = record_id(parent.prefix if parent else "", [value])
