@@ -108,7 +108,8 @@ class Compose:
     def flask(self, service: str, *command: str) -> None:
         """Run a command of a service."""
         if command[0] == "jobs":
-            self.call("run", "--rm", *command)
+            # Built again, as the code may have changed: of what is the same it takes a moment.
+            self.call("run", "--rm", "--build", *command)
             return
         app = APPS.get(command[0], f"services.{service}")
         flask = ("flask", "--app", app, *command)
