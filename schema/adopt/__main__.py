@@ -52,7 +52,11 @@ def adopt(root: Path, wanted: schema.Schema, *, remove: bool, drop_demo: bool) -
         raise Refused("The schema has no tables.")
     path = root / APP
     module = declarations.parse(path.read_text() if path.exists() else "")
-    brought, difference = bring_up(module, wanted, remove=remove, elsewhere=_elsewhere(root))
+    references = _references(root)
+    of_users = [table for table in wanted["tables"] if table["name"] not in references]
+    brought, difference = bring_up(
+        module, wanted | {"tables": of_users}, remove=remove, elsewhere=_elsewhere(root)
+    )
     demo_tables, stays = _demo(root, brought, drop_demo=drop_demo)
     before = schema.kept(root)
     if before and demo_tables:
@@ -88,6 +92,12 @@ def _elsewhere(root: Path) -> list[Table]:
         if path not in (root / APP, root / demo.DEMO)
         for table in declarations.parse(path.read_text()).tables
     ]
+
+
+def _references(root: Path) -> set[str]:
+    """Return the names of the reference tables that are declared, which the app has too."""
+    modules = (root / APP).parent.glob("*.py")
+    return {name for path in modules for name in declarations.reference_names(path.read_text())}
 
 
 def _demo(root: Path, module: Module, *, drop_demo: bool) -> tuple[list[str], str | None]:

@@ -105,9 +105,20 @@ def parse(text: str) -> Module:
     )
 
 
+def reference_names(text: str) -> list[str]:
+    """Return the names on the wire of the reference tables that a module's text declares."""
+    classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+    found = [_constants(node) for node in classes if _is_derived(node, "Reference")]
+    return [str(constants.get("WIRE_NAME", constants["__tablename__"])) for constants in found]
+
+
 def _is_synced(node: ast.ClassDef) -> bool:
+    return _is_derived(node, "Synced")
+
+
+def _is_derived(node: ast.ClassDef, kind: str) -> bool:
     bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
-    return "Synced" in bases and "__tablename__" in _constants(node)
+    return kind in bases and "__tablename__" in _constants(node)
 
 
 def _constants(node: ast.ClassDef) -> dict[str, object]:

@@ -155,11 +155,12 @@ def check_name(where: str, name: str) -> None:
 
 
 def refuse_clashes(what: str, names: Iterable[str]) -> None:
-    """Raise `DeclarationError` for names that are equal but for case: SQLite takes them for one."""
+    """Raise `DeclarationError` for names that are equal, or are but for case: SQLite takes them for one."""
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(name.lower(), name)
-        if other is not name:
+        other = seen.get(name.lower())
+        seen[name.lower()] = name
+        if other is not None:
             raise DeclarationError(
                 f"{what} {other} and {name} have one name to SQLite on the device, which does not "
                 "tell upper from lower case. Rename one of them."

@@ -144,6 +144,31 @@ def test_what_is_adopted_is_migrated_on_every_engine_and_adopted_again_changes_n
 FIRST = schema({"tasks": [column("title"), column("mood")], "notes": [column("task_id")]})
 
 
+def test_a_reference_table_of_the_apps_schema_stays_what_it_is(checkout: Checkout) -> None:
+    declared = checkout.path / "shared/models/prices.py"
+    declared.write_text(
+        '"""Prices."""\n\n'
+        "from sqlalchemy.orm import Mapped\n\n"
+        "from shared.database.base import Base\n"
+        "from shared.models import columns\n"
+        "from shared.models.reference import Reference\n\n\n"
+        "class Price(Reference, Base):\n"
+        '    """A price."""\n\n'
+        '    __tablename__ = "prices"\n\n'
+        "    amount: Mapped[float] = columns.number()\n"
+    )
+    whole = schema({"lists": [column("title")], "prices": [column("amount", "number")]})
+    checkout.adopt(whole)
+    app = (checkout.path / APP).read_text()
+    assert "prices" not in app
+    assert '"lists"' in app
+    kept = json.loads((checkout.path / KEPT).read_text())
+    assert [table["name"] for table in kept["tables"]] == ["lists", "prices"]
+    done = checkout.run("schema.client_schema", "ts")
+    assert done.returncode == 0, done.stderr
+    assert "name: 'prices'" in done.stdout
+
+
 def test_a_newer_schema_brings_the_difference_and_removes_only_when_told(
     checkout: Checkout, new_url: Callable[[], str]
 ) -> None:

@@ -75,6 +75,10 @@ def many(count: int, kind: str, column: str) -> str:
         ('a: Mapped[str] = columns.string(name="a b")', "named 'a b'"),
         ("a: Mapped[str] = columns.string(); A: Mapped[str] = columns.string()", "a and A"),
         (
+            'a: Mapped[str] = columns.string(name="x"); b: Mapped[str] = columns.string(name="x")',
+            "x and x",
+        ),
+        (
             'a: Mapped[str] = columns.string(name="x"); A: Mapped[str] = columns.string(name="y")',
             "a and A",
         ),
@@ -168,6 +172,7 @@ class Price(Reference, Base):
             "columns.relation('prices', 'keep')",
         ),
         ('WIRE_NAME = "Notes"', "", "notes and Notes"),
+        ('WIRE_NAME = "notes"', "", "notes and notes"),
         (
             'price_id: Mapped[str | None] = columns.relation("prices", "keep")',
             'price_id: Mapped[str | None] = columns.relation("prices", "keep")',
