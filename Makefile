@@ -52,7 +52,7 @@ help-user: $(VENV)/.runtime  ## Help somebody to sign in: make help-user EMAIL=â
 	@$(CLI) flask users help-user "$(DO)" "$(EMAIL)" "$(PROVIDER)"
 
 create-users: $(VENV)/.runtime  ## Make accounts without passwords from a CSV file: make create-users FILE=users.csv
-	@$(CLI) flask users create-users "$(abspath $(FILE))"
+	@$(CLI) create-users "$(FILE)"
 
 copy-from: $(VENV)/.runtime  ## Copy rows of another MySQL database: make copy-from URL=mysql://â€¦ MAP=file.toml (ONLY=key: one user's)
 	@SOURCE_URL="$(or $(URL),$(SOURCE_URL))" $(CLI) flask sync -- copy --map="$(abspath $(MAP))" --only="$(ONLY)"

@@ -167,3 +167,19 @@ def test_keys_are_made_in_a_container_that_serves_nobody_and_no_password_is_an_a
     monkeypatch.setattr(module.Compose, "listed", lambda *_: [])
     with pytest.raises(Refused):
         module.Compose().flask("sync", command)
+
+
+def test_a_copy_runs_where_the_map_and_the_other_database_are_reached(
+    compose: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(module.Compose, "call", lambda _self, *words: ran.append(words))
+    module.Compose().flask("sync", "copy", "--map=/home/me/my maps/shop.toml", "--only=")
+    [words] = ran
+    assert words[:2] == ("run", "--rm") and "/home/me/my maps:/home/me/my maps" in words
+    assert words[-4:] == ("copy", "copy", "--map=/home/me/my maps/shop.toml", "--only=")
+    service = compose["copy"]
+    assert service["entrypoint"] == ["flask", "--app", "services.sync"]
+    # Never a part of the stack that make up starts; its URL is no argument, which everybody could read.
+    assert service["profiles"] == ["copy"] and "outside" in service["networks"]
+    assert service["environment"]["SOURCE_URL"] == "${SOURCE_URL:-}"

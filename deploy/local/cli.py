@@ -159,6 +159,16 @@ def load(table: str, file: Path, mode: str) -> None:
     stack.flask("sync", "load", table, "-", "--mode", mode, "--format", format_)
 
 
+@cli.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def create_users(file: Path) -> None:
+    """Make an account without a password for each line of the CSV FILE."""
+    stack = find() or embedded
+    with file.open("rb") as opened:
+        os.dup2(opened.fileno(), 0)
+    stack.flask("users", "create-users", "-")
+
+
 @cli.command("backup")
 def make_backup() -> None:
     """Write a backup of the database into .local/backups."""

@@ -111,6 +111,13 @@ class Compose:
             # Built again, as the code may have changed: of what is the same it takes a moment.
             self.call("run", "--rm", "--build", *command)
             return
+        if command[0] == "copy":
+            # The map is the caller's, and so is the file beside it that says how far the copy came.
+            paths = [one.partition("=")[2] for one in command if one.startswith("--map=")]
+            folder = os.path.dirname(paths[0]) if paths else str(ROOT)
+            mine = ("--user", f"{os.getuid()}:{os.getgid()}", "--volume", f"{folder}:{folder}")
+            self.call("run", "--rm", "--build", *mine, "copy", *command)
+            return
         app = APPS.get(command[0], f"services.{service}")
         flask = ("flask", "--app", app, *command)
         user = USERS.get(command[0], service)
