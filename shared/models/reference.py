@@ -52,8 +52,13 @@ class Reference(Declared):
     @declared_attr.directive
     @classmethod
     def __table_args__(cls) -> tuple[Any, ...]:
-        """Declare the index of the pull and of the purge."""
-        return (Index(index_name(cls.__tablename__, "pull"), "changed_load"), TABLE_OPTIONS)
+        """Declare the indexes of the pull and of the purge."""
+        name = cls.__tablename__
+        return (
+            Index(index_name(name, "pull"), "changed_load"),
+            Index(index_name(name, "tombstones"), "is_deleted", "changed_load"),
+            TABLE_OPTIONS,
+        )
 
 
 class ReferenceLoad(Base):
