@@ -51,6 +51,8 @@ def main(url: str, tables: str, users: str, user_column: str, what: str) -> None
         taken = _taken()
         if what == "map":
             print(printing.copy_map(proposal, database), end="")
+            # They are declared by now, as they should be.
+            taken = []
         else:
             print(printing.module(proposal, database, taken), end="")
         for line in _summary(proposal, taken):

@@ -162,6 +162,37 @@ def test_every_row_comes_once_however_few_are_read_at_a_time(
     assert len(old.ann.rows["tasks"]) == 4
 
 
+def test_keys_of_bytes_are_read_in_their_order_and_named_by_their_digits(
+    old: Old, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(
+        old.server,
+        old.url,
+        "CREATE TABLE b (id BINARY(16) PRIMARY KEY, person INT, title VARCHAR(9))",
+        "CREATE TABLE c (b BINARY(16), at DATETIME, text VARCHAR(9), PRIMARY KEY (b, at))",
+        "INSERT INTO b VALUES (UNHEX('00ff'), 1, 'one'), (UNHEX('27'), 1, 'quote'), (UNHEX('5c25'), 1, '%')",
+        "INSERT INTO c VALUES (UNHEX('27'), '2024-01-01', 'x'), (UNHEX('27'), '2024-01-02', 'y')",
+    )
+    old.map.write_text(
+        old.map.read_text()
+        .replace('from = "boards"', 'from = "b"')
+        .replace('from = "cards"', 'from = "c"')
+        .replace('"board = boards.id, person"', '"b = b.id, person"')
+        .replace('space = "board = boards.id, team"', "")
+        .replace('space = "team"', "")
+        .replace('project_id = "board", is_completed = "done"', 'project_id = "b"')
+        .replace(', created_at = "made"', "")
+        .replace('seconds = ["made"]', "")
+    )
+    monkeypatch.setattr(source, "BATCH", 1)
+    assert "projects: 3 rows" in old.copy()
+    old.ann.pull()
+    ids = {f"b{start}{'0' * (32 - len(start))}" for start in ("00ff", "27", "5c25")}
+    assert set(old.ann.rows["projects"]) == ids
+    assert {row["title"] for row in old.ann.rows["tasks"].values()} == {"x", "y"}
+    assert {row["project_id"] for row in old.ann.rows["tasks"].values()} == {f"b27{'0' * 30}"}
+
+
 def test_a_copy_that_was_cut_off_goes_on_after_the_last_user_who_was_done(
     old: Old, monkeypatch: pytest.MonkeyPatch
 ) -> None:
