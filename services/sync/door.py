@@ -7,6 +7,7 @@ everybody whom they concern.
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from sqlalchemy import select, true
 
@@ -71,9 +72,8 @@ def writing(space_id: str, author: str = SERVER) -> Iterator[Writing]:
     All of it or nothing: an exception in the block leaves everything as it was. Raises `NoSuchSpace`, and at
     the end of the block `Refused`. While it runs, nobody else writes to the space.
     """
-    spaces, users = look_up_kinds([space_id])
-    with one_transaction():
-        held = hold_those_there(spaces, users)
+    spaces, users = look_up_kinds([space_id] if SPACE_ID.fullmatch(space_id) else ())
+    with one_transaction(partial(hold_those_there, spaces, users)) as held:
         push = Push(space_id, author, LATEST, held.tick, is_server=True)
         _check_there(space_id, _living(held, users))
         block = Writing(space_id, is_shared=space_id in held.spaces)

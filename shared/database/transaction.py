@@ -97,11 +97,25 @@ def transaction(work: Callable[P, T]) -> Callable[P, T]:
 
 
 @contextmanager
-def one_transaction() -> Iterator[None]:
+def one_transaction(begin: Callable[[], T]) -> Iterator[T]:
     """Run a block in one transaction that writes, committed at its end, and takes as long as it takes.
 
-    It cannot be run again: what the database gives up leaves as it is, with nothing written.
+    What `begin` returns is the block's. Until then the database may give up: `begin` is run again, as in
+    `transaction`. The block is not: then the exception leaves, with nothing written.
     """
-    with db.session.begin():
-        db.session.connection(execution_options={"writes": True})
-        yield
+    has_begun = False
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with db.session.begin():
+                db.session.connection(execution_options={"writes": True})
+                begun = begin()
+                has_begun = True
+                yield begun
+                return
+        except DBAPIError as error:
+            word = errors.why_unavailable(error)
+            again = word in errors.ROLLED_BACK | errors.SERVER_GONE
+            if has_begun or not again or attempt == ATTEMPTS:
+                raise
+            metrics.RETRIES.labels(word).inc()
+        time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311

@@ -8,7 +8,7 @@ import pymysql
 import pytest
 import yaml
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import Connection, event, select
 
 import services.sync
 from deploy.grants import grant
@@ -147,9 +147,39 @@ def test_an_update_is_of_a_living_row(sync: Flask, device: Device) -> None:
 def test_there_must_be_such_a_space(sync: Flask, device: Device) -> None:
     space = make_space(device)
     device.api.delete(f"/spaces/{space}", token=device.token)
-    for id_ in ("nobody", space):
+    for id_ in ("nobody", "é", "x" * 99, space):
         with sync.app_context(), pytest.raises(NoSuchSpace), writing(id_):
             pass
+
+
+def impatient(connection: Connection) -> None:
+    connection.exec_driver_sql("SET SESSION innodb_lock_wait_timeout = 1")
+
+
+@on_servers
+def test_a_job_waits_for_who_holds_the_space_and_tries_again(
+    device: Device, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert backend.database
+    slept: list[float] = []
+    with backend.database.root() as holder, holder.cursor() as cursor:
+        cursor.execute("USE app")
+        cursor.execute("START TRANSACTION")
+        cursor.execute("SELECT id FROM users WHERE id = %s FOR UPDATE", (device.user_id,))
+
+        def let_go(seconds: float) -> None:
+            slept.append(seconds)
+            holder.rollback()
+
+        monkeypatch.setattr("shared.database.transaction.time.sleep", let_go)
+        # A connection of its own, which waits for less.
+        app = services.sync.create_app()
+        with app.app_context():
+            event.listen(db.engine, "begin", impatient)
+        run(app, device.user_id, ("create", "projects", {"name": "x"}))
+    assert len(slept) == 1
+    device.pull()
+    assert len(device.rows["projects"]) == 1
 
 
 def test_a_job_reads_more_rows_than_go_into_one_statement(
