@@ -5,7 +5,7 @@ import sys
 import click
 
 from schema.adopt import declarations
-from schema.adopt.declarations import APP, Table
+from schema.adopt.declarations import APP
 from schema.adopt.demo import DEMO
 from schema.adopt.reader import ROOT
 from schema.adopt.schema import Refused
@@ -48,29 +48,32 @@ def main(url: str, tables: str, users: str, user_column: str, what: str) -> None
                 "No table of users was found. Say USERS=table, or USER_COLUMN=column; USERS=- makes every "
                 "table one that all devices have."
             )
-        taken = _taken()
+        # The map is for tables that are declared by now.
+        texts = [] if what == "map" else _modules()
         if what == "map":
             print(printing.copy_map(proposal, database), end="")
-            # They are declared by now, as they should be.
-            taken = []
         else:
+            taken = [table for text in texts for table in declarations.parse(text).tables]
             print(printing.module(proposal, database, taken), end="")
-        for line in _summary(proposal, taken):
+        for line in _summary(proposal, _names(texts)):
             print(line, file=sys.stderr)
     except Refused as refusal:
         sys.exit(f"make from-mysql: {refusal} Nothing was printed.")
 
 
-def _taken() -> list[Table]:
-    """Return the tables that are declared already."""
-    return [
-        table
-        for path in sorted((ROOT / APP).parent.glob("*.py"))
-        for table in declarations.parse(path.read_text()).tables
-    ]
+def _modules() -> list[str]:
+    """Return the texts of the modules that may declare tables."""
+    return [path.read_text() for path in sorted((ROOT / APP).parent.glob("*.py"))]
 
 
-def _summary(proposal: Proposal, taken: list[Table]) -> list[str]:
+def _names(texts: list[str]) -> set[str]:
+    """Return the names of the tables that are declared, in lower case."""
+    names = [table.name for text in texts for table in declarations.parse(text).tables]
+    names += [name for text in texts for name in declarations.reference_names(text)]
+    return {name.lower() for name in names}
+
+
+def _summary(proposal: Proposal, taken: set[str]) -> list[str]:
     lines = []
     if public := [table.name for table in proposal.tables if not table.owner]:
         lines.append(
@@ -78,8 +81,7 @@ def _summary(proposal: Proposal, taken: list[Table]) -> list[str]:
             f"{', '.join(public)}. Take out what is not for everybody."
         )
     lines += [f"Left out: {line}." for line in proposal.left_out]
-    names = {table.name.lower() for table in taken}
-    if twice := [table.name for table in proposal.tables if table.name.lower() in names]:
+    if twice := [table.name for table in proposal.tables if table.name.lower() in taken]:
         lines.append(
             f"Declared already: {', '.join(twice)}. Take away what declares them (the demo is {DEMO}), or "
             "these."

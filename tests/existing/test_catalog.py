@@ -11,6 +11,7 @@ from schema.from_mysql.catalog import read_catalog
 from schema.from_mysql.printing import copy_map, module
 from schema.from_mysql.proposal import propose
 from tests.adopt.declared import wire_schema
+from tests.adopt.test_declarations import check_format
 from tests.conftest import on_servers
 from tests.existing import execute, sample
 from tests.servers.processes import MariaDB
@@ -46,6 +47,7 @@ def test_the_sample_is_declared(server: MariaDB) -> None:
         "DECIMAL(10,2): a double.",
     ):
         assert line in text, f"{line}\n{text}"
+    check_format(text)
     names = {table["name"] for table in wire_schema(text)}
     assert names == {
         *("exercises", "prices", "plans", "workouts", "sets", "tags", "workout_tags"),
@@ -72,6 +74,7 @@ def test_odd_names_and_keys_are_read(server: MariaDB) -> None:
     found = propose(catalog, [], "Kunden", "")
     assert found.users and found.users.email == "E-Mail"
     text = module(found, "odd", [])
+    check_format(text)
     assert "x, y name a row of % together" in text
     assert len(wire_schema(text)) == 3
 
@@ -83,6 +86,16 @@ def test_without_users_nothing_is_given_to_everybody_unless_that_is_said(server:
         public = CliRunner().invoke(main, [f"--url={url}", "--users=-"])
     assert "class Salary(Reference, Base)" in public.stdout
     assert "EVERY device would have all of them: salaries." in public.stderr
+
+
+def test_what_is_declared_already_is_said(server: MariaDB) -> None:
+    users = "CREATE TABLE users (id INT PRIMARY KEY, email VARCHAR(9));\n"
+    with sample(server, f"{users}CREATE TABLE tasks (id INT PRIMARY KEY, user_id INT)") as url:
+        options = [f"--url={url}", "--user-column=user_id"]
+        printed = CliRunner().invoke(main, options)
+        mapped = CliRunner().invoke(main, [*options, "--print=map"])
+    assert "Declared already: tasks." in printed.stderr
+    assert "[tables.tasks]" in mapped.stdout and "Declared" not in mapped.stderr
 
 
 def test_a_server_that_cannot_be_read_is_said_in_a_sentence(server: MariaDB) -> None:
