@@ -15,7 +15,7 @@ from services.sync import metering
 from services.sync.moving import Again
 from services.sync.plan import Push, PushResult
 from services.sync.schemas import LATEST, Changes
-from services.sync.sharing import remember_revived, sort, write_sorted
+from services.sync.sharing import named_spaces, remember_revived, sort, write_sorted
 from services.sync.sorting import SERVER, Key, Sorting
 from services.sync.writing import Refused, Writing
 from shared.auth.revocations import raise_clocks
@@ -23,8 +23,6 @@ from shared.database.base import db
 from shared.database.bulk import CHUNK
 from shared.database.transaction import one_transaction, transaction
 from shared.models import Space, User
-from shared.models.columns import SPACE
-from shared.models.tables import tables_by_name
 from shared.spaces.holding import Held, hold_those_there, look_up_kinds
 from shared.web.errors import NotFound, TooLarge
 
@@ -47,7 +45,8 @@ def push_as_server(space_id: str, changes: Changes, author: str) -> PushResult:
     id of at most 36 characters, is noted with the rows that come into being. Raises `NoSuchSpace`, and
     `TooLarge` for a push to very many spaces.
     """
-    ids = {space_id, *_named(changes)} if SPACE_ID.fullmatch(space_id) else ()
+    named = {named for named in named_spaces(changes) if SPACE_ID.fullmatch(named)}
+    ids = {space_id, *named} if SPACE_ID.fullmatch(space_id) else ()
     spaces, users = look_up_kinds(ids)
     if space_id not in spaces | users:
         raise NoSuchSpace
@@ -98,19 +97,6 @@ def every_space() -> Iterator[str]:
             if len(found) < CHUNK:
                 break
             after = found[-1]
-
-
-def _named(changes: Changes) -> set[str]:
-    """Return what records name as their space and can be one."""
-    return {
-        named
-        for name, change in changes.items()
-        if name in tables_by_name() and tables_by_name()[name].is_shareable
-        for operation, records in change.items()
-        if operation != "deleted"
-        for record in records
-        if isinstance(named := record.get(SPACE.name), str) and SPACE_ID.fullmatch(named)
-    }
 
 
 @transaction

@@ -4,7 +4,8 @@ docs/design.md, "Spaces", says why a push begins again until it holds every
 space that it writes to.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import case, select, update
@@ -43,14 +44,16 @@ def leaves_own_space(user_id: str, changes: Changes) -> bool:
     """Return whether a record names another space than the user's own, or is of a reference table."""
     if any(any(changes.get(table.name, {}).values()) for table in reference_tables()):
         return True
-    return any(
-        isinstance(named := record.get(SPACE.name), str) and named not in ("", user_id)
-        for name, change in changes.items()
-        if name in tables_by_name() and tables_by_name()[name].is_shareable
-        for operation, records in change.items()
-        if operation != "deleted"
-        for record in records
-    )
+    return any(named not in ("", user_id) for named in named_spaces(changes))
+
+
+def named_spaces(changes: Changes) -> Iterator[str]:
+    """Yield what records name as their space, which may be none, or no id at all."""
+    for name, change in changes.items():
+        if name in tables_by_name() and tables_by_name()[name].is_shareable:
+            for record in chain(change.get("created", ()), change.get("updated", ())):
+                if isinstance(named := record.get(SPACE.name), str):
+                    yield named
 
 
 def push_to_spaces(

@@ -3,7 +3,7 @@
 from typing import Any
 
 import click
-from flask import Flask
+from flask import Flask, current_app
 from flask.cli import with_appcontext
 
 from services.sync import config
@@ -30,6 +30,13 @@ def replay_command(name: str) -> None:
     """Send the receiver NAME again what was given up."""
     count = replay(name)
     if not count:
-        others = f" There are some of: {', '.join(found)}." if (found := list_failed()) else ""
-        raise click.ClickException(f"No batch of this receiver was given up.{others}")
+        raise click.ClickException(f"No batch of this receiver was given up.{_hint(name)}")
     click.echo(f"{count} batches are sent again." if count > 1 else "1 batch is sent again.")
+
+
+def _hint(name: str) -> str:
+    """Return which receiver may have been meant by a name."""
+    if failed := list_failed():
+        return f" There are some of: {', '.join(failed)}."
+    receivers = current_app.extensions["receivers"]
+    return "" if name in receivers else f" WEBHOOKS_FILE names: {', '.join(receivers) or 'none'}."
