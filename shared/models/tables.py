@@ -163,11 +163,13 @@ def synced_tables() -> tuple[SyncedTable, ...]:
     _check((*tables, *reference_tables()))
     names = {table.name for table in tables}
     for name, rules in RULES.items():
-        if name not in names:
+        where = f"The rule {rules[0].__qualname__} is about the table {name!r}, "
+        if name in {table.name for table in reference_tables()}:
             raise DeclarationError(
-                f"The rule {rules[0].__qualname__} is about the table {name!r}, which is not declared. "
-                "Write its name on the wire."
+                f"{where}which nobody pushes: it is a reference table. Remove it."
             )
+        if name not in names:
+            raise DeclarationError(f"{where}which is not declared. Write its name on the wire.")
     return tables
 
 

@@ -1,11 +1,14 @@
 """What a file for a reference table is read as, and what is said of one that cannot be meant."""
 
 import json
+from contextlib import suppress
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.sync.load_files import Format, Reader, Staged
 from shared.models.columns import Column
@@ -132,3 +135,36 @@ def test_of_many_faults_the_first_fifty_are_named() -> None:
     assert len(refused.value.members["errors"]) <= 50
     # Each line has a bad number, and all but the first an id that was there.
     assert refused.value.members["errorsOmitted"] == 199 - 50
+
+
+#: What files are made of, and what breaks them.
+PIECES = (
+    *(
+        b"id",
+        b"name",
+        b"order",
+        b"price",
+        b",",
+        b"\n",
+        b"\r\n",
+        b'"',
+        b"{",
+        b"}",
+        b":",
+        b"1",
+        b"true",
+    ),
+    *(b'{"id": "a"', b"\xff", b"\x00", b"\\ud800", b"null", b"[", b"\xef\xbb\xbf", b"1e999", b"-"),
+)
+PIECE = st.sampled_from(PIECES) | st.binary(max_size=8)
+
+
+@given(body=st.lists(PIECE, max_size=30).map(b"".join))
+@pytest.mark.parametrize("format_", ["csv", "ndjson"])
+def test_whatever_is_sent_is_read_or_refused_in_order(format_: Format, body: bytes) -> None:
+    rows: dict[str, dict[str, Any]] = {}
+    with suppress(InvalidRequest):
+        rows = read(body, format_)
+    for id_, row in rows.items():
+        assert set(row) <= {column.name for column in TABLE.columns}
+        assert json.loads(json.dumps(row, allow_nan=False)) == row, id_
