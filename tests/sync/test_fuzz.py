@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.api import Api, project, task
+from tests.service import Service
+from tests.sharing import join, make_space
 from tests.watermelon_model import ModelDevice
 
 #: Marks a text that is sent as it is: numbers that Python would not write.
@@ -118,6 +120,62 @@ def test_no_push_does_harm(api: Api) -> None:
     fresh = victim.another()
     fresh.pull()
     assert (fresh.rows["projects"], fresh.rows["tasks"]) == before
+
+
+def test_no_push_to_spaces_does_harm_whoever_sends_it(api: Api, service: Service) -> None:
+    """By a member's device, and by the app's own server, which may write everywhere."""
+    mallory, owner, stranger = (api.register() for _ in range(3))
+    space, others = make_space(owner), make_space(stranger)
+    join(owner, space, mallory)
+    stranger.push(projects={"created": [project(id="p", space_id=others)]})
+    # What may be in more than one place.
+    owner.push(projects={"created": [project(id="p", space_id=space), project(id="q")]})
+    owner.push(tasks={"created": [task("p", id="a"), task("q", id="b")]})
+    places = st.sampled_from([space, space, others, mallory.user_id, owner.user_id, None, ""])
+    parents = st.sampled_from(["p", "q", "a"])
+    safe = st.sampled_from([*"abpqxyz"])
+
+    def table(column: str, values: Any) -> Any:
+        """Changes in which no id comes twice, which would be refused whole."""
+        rest = st.dictionaries(names, junk, max_size=3) | st.just({})
+        row = st.builds(lambda rest, value: {**rest, column: value}, rest, values | values | junk)
+        return st.dictionaries(
+            safe, st.tuples(st.sampled_from(["created", "updated", "deleted"]), row), max_size=5
+        ).map(
+            lambda rows: {
+                word: [id_ if word == "deleted" else {**row, "id": id_} for id_, row in some]
+                for word in ("created", "updated", "deleted")
+                for some in [[(id_, row) for id_, (own, row) in rows.items() if own == word]]
+            }
+        )
+
+    @hostile(150)
+    @given(
+        table("space_id", places),
+        table("project_id", parents),
+        st.sampled_from(["device", space, mallory.user_id]),
+    )
+    def run(projects: Any, tasks: Any, who: str) -> None:
+        reader = ModelDevice(mallory)
+        reader.pull()
+        sent = {"changes": {"projects": projects, "tasks": tasks}}
+        if who == "device":
+            answer = mallory.push_raw(encode(sent), last_pulled_at=str(reader.last_pulled_at))
+        else:
+            answer = service.call("POST", "/push", encode(sent), space=who)
+        check(answer, 200)
+        reader.sync()
+        newcomer = ModelDevice(mallory)
+        newcomer.pull()
+        rows = newcomer.rows()
+        assert reader.rows() == rows
+        assert {t["project_id"] for t in rows["tasks"].values()} <= rows["projects"].keys()
+
+    run()
+    for device in (owner, stranger):
+        reader = ModelDevice(device.another())
+        reader.pull()
+        reader.sync()
 
 
 def test_no_pull_does_harm(api: Api) -> None:
