@@ -215,9 +215,26 @@ def test_what_was_given_up_is_told_again_by_command(
     telling.go()
     assert [told.id for told in receiver.taken][1:] == [first, second]
     assert len(receiver.changes) == 701
-    said = runner.invoke(args=["webhook-replay", telling.names[0]])
+    said = runner.invoke(args=["webhook-replay", "unknown"])
     assert said.exit_code == 1
-    assert said.output.startswith("Error: No batch of this receiver was given up.")
+    assert said.output.startswith("Error: There is no receiver 'unknown'. WEBHOOKS_FILE names: ")
+    assert telling.names[0] in said.output
+
+
+def test_what_waits_for_the_next_attempt_is_sent_at_once_by_the_same_command(
+    telling: Telling, device: Device, receiver: Receiver
+) -> None:
+    receiver.always = respond(500)
+    push(device)
+    telling.go()
+    receiver.always = None
+    telling.go()
+    assert receiver.taken == [], "the next attempt is a while away"
+    runner = app.create_app().test_cli_runner()
+    said = runner.invoke(args=["webhook-replay", telling.names[0]])
+    assert (said.exit_code, said.output) == (0, "Nothing was given up. What waits is sent now.\n")
+    telling.go()
+    assert [len(told.changes) for told in receiver.taken] == [1]
 
 
 def test_one_that_was_sent_again_has_three_days_again(

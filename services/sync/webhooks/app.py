@@ -7,7 +7,7 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 
 from services.sync import config
-from services.sync.webhooks.batches import list_failed, replay
+from services.sync.webhooks.batches import replay
 from shared import outbox
 from shared.app import create_service
 from shared.database.base import Base
@@ -27,16 +27,13 @@ def create_app(**overrides: Any) -> Flask:
 @click.argument("name")
 @with_appcontext
 def replay_command(name: str) -> None:
-    """Send the receiver NAME again what was given up."""
-    count = replay(name)
-    if not count:
-        raise click.ClickException(f"No batch of this receiver was given up.{_hint(name)}")
-    click.echo(f"{count} batches are sent again." if count > 1 else "1 batch is sent again.")
-
-
-def _hint(name: str) -> str:
-    """Return which receiver may have been meant by a name."""
-    if failed := list_failed():
-        return f" There are some of: {', '.join(failed)}."
+    """Send the receiver NAME at once what waits for it, and again what was given up."""
     receivers = current_app.extensions["receivers"]
-    return "" if name in receivers else f" WEBHOOKS_FILE names: {', '.join(receivers) or 'none'}."
+    count = replay(name)
+    if count is None and name not in receivers:
+        known = ", ".join(receivers) or "none"
+        raise click.ClickException(f"There is no receiver {name!r}. WEBHOOKS_FILE names: {known}.")
+    if not count:
+        click.echo("Nothing was given up. What waits is sent now.")
+    else:
+        click.echo(f"{count} batches are sent again." if count > 1 else "1 batch is sent again.")

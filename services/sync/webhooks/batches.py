@@ -220,8 +220,8 @@ def _give_up(batch: Batch, now: int) -> bool:
     return bool(execute_count(update(WebhookBatch).where(old).values(failed_at=now)))
 
 
-def _note(name: str, **values: int | None) -> None:
-    db.session.execute(update(WebhookReceiver).where(WebhookReceiver.name == name).values(values))
+def _note(name: str, **values: int | None) -> int:
+    return execute_count(update(WebhookReceiver).where(WebhookReceiver.name == name).values(values))
 
 
 def retry_ms(failures: int) -> int:
@@ -258,18 +258,15 @@ def measure(name: str) -> Backlog:
 
 
 @transaction
-def replay(name: str) -> int:
-    """Let a receiver be sent what was given up, from now on; return how many batches that are."""
+def replay(name: str) -> int | None:
+    """Let a receiver be sent at once what waits, and what was given up; return how many batches were.
+
+    None: nobody has ever been to tell a receiver of this name anything.
+    """
     # Before its batches, as everywhere.
-    _note(name, failures=0, failing_since=None, next_at=0)
+    if not _note(name, failures=0, failing_since=None, next_at=0):
+        return None
     failed = and_(WebhookBatch.receiver == name, WebhookBatch.failed_at.is_not(None))
     # Each has its three days again.
     again = {"failed_at": None, "oldest_at": now_ms(), "attempts": 0}
     return execute_count(update(WebhookBatch).where(failed).values(again))
-
-
-def list_failed() -> Sequence[str]:
-    """Return the names of receivers of which batches were given up."""
-    failed = select(WebhookBatch.receiver).where(WebhookBatch.failed_at.is_not(None)).distinct()
-    with db.session.begin():
-        return db.session.scalars(failed.order_by(WebhookBatch.receiver)).all()
