@@ -1,6 +1,8 @@
 """What jobs write, and the page that shows how (docs/jobs.md)."""
 
 import re
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -224,6 +226,17 @@ def test_the_job_of_the_page_deletes_what_was_done_long_ago(sync: Flask, device:
     assert result.exit_code == 0, result.output
     device.pull()
     assert device.rows["tasks"].keys() == {new["id"], undone["id"]}
+
+
+def test_each_module_of_the_folder_registers_its_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "copied_jobs"
+    folder.mkdir()
+    (folder / "__init__.py").write_text((ROOT / "services/sync/jobs/__init__.py").read_text())
+    (folder / "mine.py").write_text("from copied_jobs import jobs\njobs.command('mine')(print)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [*import_module("copied_jobs").jobs.commands] == ["mine"]
 
 
 def test_the_cron_job_of_the_page_is_as_careful_as_the_purge() -> None:
