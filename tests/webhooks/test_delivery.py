@@ -218,7 +218,6 @@ def test_what_was_given_up_is_told_again_by_command(
     said = runner.invoke(args=["webhook-replay", "unknown"])
     assert said.exit_code == 1
     assert said.output.startswith("Error: There is no receiver 'unknown'. WEBHOOKS_FILE names: ")
-    assert telling.names[0] in said.output
 
 
 def test_what_waits_for_the_next_attempt_is_sent_at_once_by_the_same_command(
