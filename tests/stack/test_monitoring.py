@@ -437,9 +437,10 @@ def provoke_webhook_not_delivered(
         eventually(lambda: "WebhookNotDelivered" not in prometheus.firing())
         device.push(projects={"created": [project()]})
         with checkout.root() as root, root.cursor() as cursor:
-            # As if three days were over.
-            for table in ("webhook_outbox SET written_at", "webhook_receivers SET failing_since"):
-                cursor.execute(f"UPDATE {table} = 1")
+            # As if three days were over, whether or not a batch has been made of it by now.
+            cursor.execute("UPDATE webhook_outbox SET written_at = 1")
+            cursor.execute("UPDATE webhook_batches SET oldest_at = 1")
+            cursor.execute("UPDATE webhook_receivers SET failing_since = 1, next_at = 0")
         eventually(lambda: "WebhookNotDelivered" in prometheus.firing())
         with checkout.root() as root, root.cursor() as cursor:
             cursor.execute("DELETE FROM webhook_batches")
