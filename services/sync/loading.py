@@ -96,7 +96,7 @@ def load(
     if counts:
         note_loaded(counts.timestamp)
         note_load(counts.timestamp)
-    log.info("loaded", extra={"table": table.name, "rows": staged.count, "counts": vars(counts)})
+    log.info("loaded", extra={"table": table.name, "rows": staged.count} | vars(counts))
     return counts
 
 

@@ -99,7 +99,9 @@ class Progress:
         rate = (self.done - self.begun_with) / max(self.said - self.began, 0.001)
         left = max(self.total - self.done, 0)
         seconds = f", {left / rate:,.0f} s left" if rate and left else ""
-        sys.stderr.write(f"{self.done:,} of {self.total:,} rows, {rate:,.0f} a second{seconds}\n")
+        # Of one user's rows it is not known how many there are.
+        of = f" of {self.total:,}" if self.total else ""
+        sys.stderr.write(f"{self.done:,}{of} rows, {rate:,.0f} a second{seconds}\n")
 
 
 class State:
@@ -193,6 +195,7 @@ def copy(source: Source, path: Path | None, only: str = "") -> Summary:
             count, keys = source.strays(mapped)
             ids = [record_id(mapped.prefix, key) for key in keys]
             state.summary.note(mapped.table.name, NOBODYS, ids, count)
+            progress.add(count)
     progress.say()
     state.end()
     return state.summary
