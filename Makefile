@@ -7,6 +7,8 @@ T ?= tests
 # Bytecode is kept whatever the machine says: tests start processes by the hundred.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --install -n auto --dist loadscope --no-loadscope-reorder
 CLI := $(BIN)/python -m deploy.local.cli
+# End with a sentence when one of these words was not given: $(call need,TABLE FILE)
+need = $(foreach word,$(1),$(if $($(word)),,$(error $(word)=… is missing; make help shows how to say it)))
 
 .DEFAULT_GOAL := help
 .PHONY: help adopt from-mysql copy-from create-users run up-native down-native up up-mail up-monitoring down client-schema admin help-user \
@@ -52,10 +54,10 @@ help-user: $(VENV)/.runtime  ## Help somebody to sign in: make help-user EMAIL=�
 	@$(CLI) flask users help-user "$(DO)" "$(EMAIL)" "$(PROVIDER)"
 
 create-users: $(VENV)/.runtime  ## Make accounts without passwords from a CSV file: make create-users FILE=users.csv
-	@$(CLI) create-users "$(FILE)"
+	@$(call need,FILE)$(CLI) create-users "$(FILE)"
 
 copy-from: $(VENV)/.runtime  ## Copy rows of another MySQL database: make copy-from URL=mysql://… MAP=file.toml (ONLY=key: one user's)
-	@SOURCE_URL="$(or $(URL),$(SOURCE_URL))" $(CLI) flask sync -- copy --map="$(abspath $(MAP))" --only="$(ONLY)"
+	@$(call need,MAP)SOURCE_URL="$(or $(URL),$(SOURCE_URL))" $(CLI) flask sync -- copy --map="$(abspath $(MAP))" --only="$(ONLY)"
 
 service-key: $(VENV)/.runtime  ## Make a key for a server of yours: make service-key NAME=… SCOPES=sync:read,sync:write
 	@$(CLI) flask sync service-key "$(NAME)" "$(SCOPES)"
@@ -94,7 +96,7 @@ job: $(VENV)/.runtime  ## Run a job of the app's own: make job NAME=…
 	@$(CLI) flask sync -- jobs $(NAME)
 
 load: $(VENV)/.runtime  ## Load a CSV or NDJSON file into a reference table: make load TABLE=… FILE=… (MODE=replace also deletes)
-	@$(CLI) load "$(TABLE)" "$(FILE)" "$(or $(MODE),merge)"
+	@$(call need,TABLE FILE)$(CLI) load "$(TABLE)" "$(FILE)" "$(or $(MODE),merge)"
 
 webhook-replay: $(VENV)/.runtime  ## Send a receiver now what waits and what was given up: make webhook-replay NAME=…
 	@$(CLI) flask sync webhook-replay "$(NAME)"
