@@ -223,6 +223,31 @@ def test_a_quota_holds_within_one_push(device: Device) -> None:
         assert len(answer["refused"]["projects"]) == 1
 
 
+def test_what_goes_with_its_parent_makes_room_only_when_it_is_named(device: Device) -> None:
+    def three(change: Change) -> Any:
+        return refuse("full") if change.before is None and change.count("tasks") >= 3 else None
+
+    gone, other = project(), project()
+    under = [task(gone["id"]) for _ in range(3)]
+    device.push(projects={"created": [gone, other]}, tasks={"created": under})
+    device.pull()
+    new = task(other["id"])
+    ids = [t["id"] for t in under]
+    with ruled(tasks=three):
+        answer = device.push(projects={"deleted": [gone["id"]]}, tasks={"created": [new]})
+        assert answer["refusedReasons"] == {"tasks": {new["id"]: "full"}}
+        device.pull()
+        assert device.rows["tasks"] == {}
+        device.push(projects={"created": [gone]}, tasks={"created": under})
+        device.pull()
+        answer = device.push(
+            projects={"deleted": [gone["id"]]}, tasks={"created": [new], "deleted": ids}
+        )
+        assert answer["refused"] == {}
+    device.pull()
+    assert device.rows["tasks"].keys() == {new["id"]}
+
+
 @pytest.mark.parametrize("is_shared", [False, True])
 def test_a_rule_counts_right_however_many_rows_a_push_has(
     device: Device, monkeypatch: pytest.MonkeyPatch, is_shared: bool
