@@ -7,6 +7,7 @@ the file's length, what is in memory is a line of it and some megabytes.
 import csv
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from math import isfinite
@@ -16,6 +17,7 @@ import orjson
 
 from services.sync.repair import MAX_WHOLE, repair_value
 from services.sync.schemas import SAFE_ID
+from shared.database.errors import DeadlineExceeded
 from shared.models.columns import Column
 from shared.models.tables import ReferenceTable
 from shared.web.errors import Fault, Faults, InvalidRequest
@@ -79,8 +81,16 @@ class Staged(AbstractContextManager["Staged"]):
 class Reader:
     """A file that is read for a table: what is wrong with it, and how far it was read."""
 
-    def __init__(self, table: ReferenceTable, file: BinaryIO, format_: Format) -> None:
+    def __init__(
+        self,
+        table: ReferenceTable,
+        file: BinaryIO,
+        format_: Format,
+        deadline: float = float("inf"),
+    ) -> None:
         self.table, self.file, self.format = table, file, format_
+        #: By `time.monotonic`.
+        self.deadline = deadline
         self.columns = {column.name: column for column in table.columns}
         self.faults = Faults()
         self.line = 0
@@ -89,7 +99,7 @@ class Reader:
     def stage(self, into: Staged) -> Iterator[int]:
         """Keep the rows of the file; yield their number now and then, for whoever waits.
 
-        Raises `InvalidRequest` in the end, with the faults by line.
+        Raises `InvalidRequest` in the end, with the faults by line; `DeadlineExceeded`.
         """
         lines = self._csv() if self.format == "csv" else self._ndjson()
         into.rows.execute("BEGIN")
@@ -117,6 +127,9 @@ class Reader:
     def _lines(self) -> Iterator[bytes]:
         """Yield the lines with what ends them. One that is too long ends the file."""
         while raw := self.file.readline(MAX_LINE + 1):
+            # Also where no line is a row, of which nobody is told.
+            if time.monotonic() > self.deadline:
+                raise DeadlineExceeded
             self.line += 1
             self.bytes += len(raw)
             if len(raw) > MAX_LINE:

@@ -88,10 +88,8 @@ def load(
     """
     deadline = time.monotonic() + within_s if within_s else float("inf")
     with Staged() as staged:
-        for count in Reader(table, file, format_).stage(staged):
+        for count in Reader(table, file, format_, deadline).stage(staged):
             tell(f"Read {count:,} rows")
-            if time.monotonic() > deadline:
-                raise errors.DeadlineExceeded
         counts = _write(table, staged, mode, deadline, tell)
     if counts:
         note_loaded(counts.timestamp)

@@ -1,6 +1,7 @@
 """What a file for a reference table is read as, and what is said of one that cannot be meant."""
 
 import json
+import time
 from contextlib import suppress
 from io import BytesIO
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.sync.load_files import Format, Reader, Staged
+from shared.database.errors import DeadlineExceeded
 from shared.models.columns import Column
 from shared.web.errors import InvalidRequest
 
@@ -61,6 +63,20 @@ def test_columns_may_be_left_out_and_come_in_any_order() -> None:
         "a": {"name": ""},
         "b": {"price": 1, "hard": True, "order": 2},
     }
+
+
+@pytest.mark.parametrize("format_", ["csv", "ndjson"])
+def test_a_file_that_takes_too_long_is_given_up_though_no_line_is_a_row(format_: Format) -> None:
+    def not_until(deadline: float, body: bytes) -> int:
+        reader = Reader(TABLE, BytesIO(body), format_, deadline)
+        with Staged() as staged, pytest.raises(DeadlineExceeded):
+            list(reader.stage(staged))
+        return reader.line
+
+    for line in (b"\n", b"{\n", b'"\n'):
+        body = b"id\n" + line * 1_000_000
+        assert not_until(time.monotonic() - 1, body) == 0
+        assert 0 < not_until(time.monotonic() + 0.01, body) < 1_000_000
 
 
 def test_a_header_alone_has_no_rows_and_an_empty_file_is_refused() -> None:
