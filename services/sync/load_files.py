@@ -29,6 +29,8 @@ Line = tuple[int, dict[str, Any]]
 
 #: The longest line. A row may have no more in a push either.
 MAX_LINE = 64 * 2**20
+#: Columns that a header may name: as many as a database lets a table have.
+MAX_NAMES = 2000
 #: What this is not longer than is no bomb.
 SHORT_LINE = 2**16
 #: Of the file in which rows wait, in KiB: what is kept of it in memory.
@@ -171,8 +173,12 @@ class Reader:
 
     def _is_header(self, number: int, names: list[str]) -> bool:
         """Return whether a header can be meant; note what is wrong with it."""
+        if len(names) > MAX_NAMES:
+            said = f"It names {len(names)} columns; no table has more than {MAX_NAMES}."
+            self._add(number, "header", Fault(said))
+            return False
         unknown = [name for name in names if name != "id" and name not in self.columns]
-        twice = {name for name in names if names.count(name) > 1} if len(names) <= 1001 else {""}
+        twice = {name for name in names if names.count(name) > 1}
         for name in unknown:
             self._add(number, name or "header", UNKNOWN)
         for name in sorted(twice - set(unknown)):

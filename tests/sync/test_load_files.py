@@ -145,6 +145,11 @@ def test_a_fault_of_ndjson_is_named_by_line_and_column(
     assert faults(b'{"id": "a"}\n' + raw + b"\n", "ndjson") == found
 
 
+def test_a_header_of_very_many_names_is_one_fault() -> None:
+    assert faults("id" + ",name" * 100_000 + "\na\n") == {"1.header": ["invalid"]}
+    assert faults("id" + ",name" * 1_999 + "\na\n") == {"1.name": ["invalid"]}
+
+
 def test_of_many_faults_the_first_fifty_are_named() -> None:
     with pytest.raises(InvalidRequest) as refused:
         read("id,order\n" + "a,x\n" * 100)
