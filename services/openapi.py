@@ -22,7 +22,6 @@ from marshmallow import fields
 from services.auth import routes as auth
 from services.openapi_fields import FIELDS
 from services.sync import routes as sync
-from services.sync import service_routes as service
 from services.sync import space_routes as spaces
 from services.sync.parameters import (
     MigrationSchema,
@@ -32,8 +31,9 @@ from services.sync.parameters import (
     ServicePushParameters,
 )
 from services.sync.schemas import TablesSchema, pushed
-from services.sync.service_guard import check_service_key
-from services.sync.service_schemas import LoadParameters
+from services.sync.service import routes as service
+from services.sync.service.guard import check_service_key
+from services.sync.service.schemas import LoadParameters
 from services.users import routes as users
 from shared import __version__
 from shared.auth import tokens

@@ -4,11 +4,12 @@ from typing import Any
 
 from flask import Flask
 
-from services.sync import config, routes, service_routes, space_routes
+from services.sync import config, routes, space_routes
 from services.sync.cli import load_command, purge_command
 from services.sync.existing.cli import copy_command
 from services.sync.jobs import jobs
-from services.sync.service_cli import KEY_COMMANDS
+from services.sync.service import routes as service_routes
+from services.sync.service.cli import KEY_COMMANDS
 from shared import outbox
 from shared.app import create_service
 from shared.models.tables import pulled_tables

@@ -8,9 +8,9 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from services.sync.load_files import Format
-from services.sync.loading import MODES, Mode, find_table, load
 from services.sync.purge import purge
+from services.sync.reference.files import Format
+from services.sync.reference.loading import MODES, Mode, find_table, load
 from shared.models.tables import reference_tables
 from shared.web.errors import InvalidRequest, NotFound
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from services.sync import clock
-from services.sync.reference_rows import loads_until
+from services.sync.reference.selection import loads_until
 from services.sync.webhooks.batches import CHANGE, forget_changes
 from shared.database import errors
 from shared.database.base import db

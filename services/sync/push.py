@@ -4,7 +4,6 @@ from itertools import islice
 from typing import Any, Literal
 
 from services.sync import clock, metering, rows
-from services.sync.judging import Judge, SomethingRefused
 from services.sync.merge import Operation
 from services.sync.plan import (
     Decisions,
@@ -17,6 +16,7 @@ from services.sync.plan import (
     result,
 )
 from services.sync.relations import Touched, parent_of, settle
+from services.sync.rules import Judge, SomethingRefused
 from services.sync.schemas import Changes
 from services.sync.sharing import leaves_own_space, push_to_spaces
 from shared import outbox

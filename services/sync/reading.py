@@ -17,7 +17,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Dialect, bindparam, select
 
 from services.sync.clock import READ, Reading
-from services.sync.reference_rows import newest_load, select_reference
+from services.sync.reference.selection import newest_load, select_reference
 from services.sync.selection import (
     How,
     Kind,

@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.sync import rows
-from services.sync.judging import Judge, RuleFailed
 from services.sync.merge import Row
 from services.sync.plan import Decisions, Entry, Push, Refusals, decide
 from services.sync.relations import Touched, parent_of
 from services.sync.rows import Place
+from services.sync.rules import Judge, RuleFailed
 from services.sync.schemas import SAFE_ID
 from shared.models.columns import SPACE
 from shared.models.rules import DUPLICATE_ID, NO_SUCH_SPACE, READ_ONLY, RULES

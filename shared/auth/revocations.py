@@ -120,7 +120,7 @@ return 1
 )
 
 #: KEYS: list. ARGV: life of the list, the tick of a load.
-NOTE_LOAD = """
+RAISE_LOADED = """
 redis.call('ZADD', KEYS[1], 'GT', ARGV[2], 'loaded')
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
@@ -244,10 +244,10 @@ def _told(user_id: str, tick: int, session_id: str, before: int) -> list[str]:
     return [MOVES, " ".join((user_id, str(tick), session_id, str(before)))]
 
 
-def note_load(tick: int) -> None:
+def raise_loaded(tick: int) -> None:
     """Let Redis know of the clock of reference tables. What it misses it hears of in the next round."""
     if redis.is_configured():
-        redis.run_on_each(NOTE_LOAD, {list_key(n): (LIST_MS, tick) for n in range(SHARDS)})
+        redis.run_on_each(RAISE_LOADED, {list_key(n): (LIST_MS, tick) for n in range(SHARDS)})
 
 
 def drop_clock(user_id: str) -> None:

@@ -13,9 +13,9 @@ from flask import Flask
 from sqlalchemy.exc import OperationalError
 
 import services.sync
-from services.sync import loading
 from services.sync.door import push_as_server
-from services.sync.loading import find_table, load
+from services.sync.reference import loading
+from services.sync.reference.loading import find_table, load
 from shared.auth import revocations
 from shared.database.errors import DeadlineExceeded
 from tests.api import Api, Device, assert_problem, new_id, project

@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import create_engine
 
 import services.sync
-from services.sync.loading import Counts, Mode, find_table, load
+from services.sync.reference.loading import Counts, Mode, find_table, load
 from shared.database.base import Base
 from tests.api import Device
 from tests.conftest import Backend

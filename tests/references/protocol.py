@@ -19,8 +19,8 @@ from sqlalchemy import insert, select, update
 import services.sync
 from schema.client_schema import render
 from schema.client_versions import declared_tables, follow
-from services.sync.loading import find_table, load
 from services.sync.purge import purge
+from services.sync.reference.loading import find_table, load
 from services.sync.webhooks.batches import write_body
 from shared.database.base import db
 from shared.models import ReferenceClock, ReferenceLoad, Restore, WebhookChange

@@ -13,8 +13,8 @@ import services.sync
 import services.users
 from deploy.grants import grant
 from services.sync.door import push_as_server
-from services.sync.loading import find_table, load
 from services.sync.purge import purge
+from services.sync.reference.loading import find_table, load
 from shared.accounts.users import add_user
 from shared.database.transaction import transaction
 from tests.api import Device, new_email, new_id, project

@@ -17,8 +17,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from services.sync import feed
 from services.sync.purge import purge
+from services.sync.service import feed
 from shared.now import DAY_MS, now_ms
 from tests.api import Device, assert_problem, changes, project, task, wire
 from tests.conftest import Backend, on_servers

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.sync.load_files import Format, Reader, Staged
+from services.sync.reference.files import Format, Reader, Staged
 from shared.database.errors import DeadlineExceeded
 from shared.models.columns import Column
 from shared.web.errors import InvalidRequest

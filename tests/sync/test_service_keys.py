@@ -12,9 +12,9 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from services.openapi import describe, routes
-from services.sync import service_keys
-from services.sync.service_guard import check_service_key
-from services.sync.service_keys import LENGTH, PREFIX, SCOPES
+from services.sync.service import keys as service_keys
+from services.sync.service.guard import check_service_key
+from services.sync.service.keys import LENGTH, PREFIX, SCOPES
 from shared.database.base import db
 from shared.models import ServiceKey
 from shared.web import bounds
@@ -262,7 +262,7 @@ def test_the_last_use_is_written_when_the_answer_is_there(
 ) -> None:
     noted: list[str] = []
     monkeypatch.setattr(
-        "services.sync.service_guard.note_use", lambda key, _engine: noted.append(key.name)
+        "services.sync.service.guard.note_use", lambda key, _engine: noted.append(key.name)
     )
     answer = service.api.client.open(
         "/v1/service/spaces", headers={"Authorization": f"Bearer {service.key}"}

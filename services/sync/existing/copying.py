@@ -23,7 +23,7 @@ from services.sync.door import SPACE_ID, NoSuchSpace, push_as_server
 from services.sync.existing.mapping import Map, MappedTable, MapRefused, parents
 from services.sync.existing.source import Source, Unit
 from services.sync.existing.values import convert, record_id
-from services.sync.loading import find_table, load
+from services.sync.reference.loading import find_table, load
 from services.sync.schemas import Changes
 from shared.accounts.mail import has_mail
 from shared.database.base import db

@@ -3,7 +3,7 @@
 import click
 from flask.cli import with_appcontext
 
-from services.sync import service_keys
+from services.sync.service import keys
 from shared.now import rfc3339
 from shared.web.errors import Problem
 
@@ -15,7 +15,7 @@ from shared.web.errors import Problem
 def create_key(name: str, scopes: str) -> None:
     """Make a service key NAME with SCOPES, separated by commas, and show it this once."""
     try:
-        key = service_keys.create_key(name, [scope.strip() for scope in scopes.split(",")])
+        key = keys.create_key(name, [scope.strip() for scope in scopes.split(",")])
     except Problem as problem:
         raise click.ClickException(str(problem.detail)) from problem
     click.echo(f"The service key {name}, shown this once: {key}")
@@ -26,7 +26,7 @@ def create_key(name: str, scopes: str) -> None:
 def list_keys() -> None:
     """List the living service keys."""
     lines = [("NAME", "SCOPES", "CREATED", "LAST USED")]
-    for key in service_keys.list_keys():
+    for key in keys.list_keys():
         used = rfc3339(key.last_used_at) if key.last_used_at else "never"
         lines.append((key.name, key.scopes.replace(" ", ","), rfc3339(key.created_at), used))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -40,7 +40,7 @@ def list_keys() -> None:
 def revoke_key(name: str) -> None:
     """End the service key NAME at once."""
     try:
-        service_keys.revoke_key(name)
+        keys.revoke_key(name)
     except Problem as problem:
         raise click.ClickException(str(problem.detail)) from problem
     click.echo(f"The service key {name} is revoked.")

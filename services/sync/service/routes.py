@@ -4,15 +4,15 @@ from typing import Any
 
 from flask import Response, g, jsonify, request
 
-from services.sync import service_schemas as schemas
-from services.sync.all_spaces import AnySpace, list_all_spaces
 from services.sync.cursor import InvalidCursor
 from services.sync.door import NoSuchSpace, push_as_server
-from services.sync.feed import Reading, read_changes
-from services.sync.loading import Counts, load
 from services.sync.parameters import ServicePushParameters
+from services.sync.reference.loading import Counts, load
 from services.sync.schemas import PushedSchema
-from services.sync.service_guard import require_service_key, service_blueprint
+from services.sync.service import schemas
+from services.sync.service.feed import Reading, read_changes
+from services.sync.service.guard import require_service_key, service_blueprint
+from services.sync.service.spaces import AnySpace, list_all_spaces
 from services.sync.spelling import tell_of
 from shared.database.engines import TRANSACTION_S
 from shared.observability import metrics

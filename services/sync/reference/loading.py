@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, Literal
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from services.sync.load_files import Format, Reader, Staged
+from services.sync.reference.files import Format, Reader, Staged
 from shared import outbox
-from shared.auth.revocations import note_load
+from shared.auth.revocations import raise_loaded
 from shared.database import errors
 from shared.database.base import db
 from shared.database.bulk import CHUNK
@@ -93,7 +93,7 @@ def load(
         counts = _write(table, staged, mode, deadline, tell)
     if counts:
         note_loaded(counts.timestamp)
-        note_load(counts.timestamp)
+        raise_loaded(counts.timestamp)
     log.info("loaded", extra={"table": table.name, "rows": staged.count} | vars(counts))
     return counts
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from flask import Blueprint, Response, after_this_request, current_app, g, request
 
-from services.sync.service_keys import LENGTH, PREFIX, find_key, hash_of, note_use
+from services.sync.service.keys import LENGTH, PREFIX, find_key, hash_of, note_use
 from shared.database.base import db
 from shared.web import bounds
 from shared.web.errors import Forbidden, Unauthorized

@@ -7,9 +7,9 @@ from typing import Any
 from flask import request
 from marshmallow import ValidationError, fields, validate
 
-from services.sync.all_spaces import PERSONAL, SHARED
-from services.sync.loading import MODES, find_table
 from services.sync.parameters import MAX_PAGE, Limit, Tick
+from services.sync.reference.loading import MODES, find_table
+from services.sync.service.spaces import PERSONAL, SHARED
 from shared.web.bounds import read_body
 from shared.web.records import Id
 from shared.web.schemas import ID_PATTERN, Answer, Query
