@@ -14,7 +14,7 @@ from services.sync.existing.mapping import MapRefused, read_map
 from services.sync.existing.source import Source
 from shared.database.errors import DeadlineExceeded
 
-AGAIN = "Run it again: it goes on after what is done."
+AGAIN = "When that is mended, run it again: it goes on after what is done."
 
 
 @click.command("copy")

@@ -38,6 +38,7 @@ CACHE_KIB = 32_000
 BOM = b"\xef\xbb\xbf"
 NUMBER = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+NO_OBJECT = "Not a JSON object in UTF-8. A CSV file is sent with Content-Type: text/csv."
 ENOUGH = Fault("Too long: a line may have 64 MiB.", "too_long")
 
 # The library's own bound is meant for other files.
@@ -215,7 +216,7 @@ class Reader:
             if isinstance(values, dict):
                 yield self.line, self._values(self.line, values)
             else:
-                self._add(self.line, "", Fault("Not a JSON object in UTF-8."))
+                self._add(self.line, "", Fault(NO_OBJECT))
 
     def _values(self, number: int, given: dict[str, Any]) -> dict[str, Any]:
         """Return the values of a line as they are stored, and the id; note what cannot be."""
