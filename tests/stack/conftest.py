@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests import watermelon
 from tests.conftest import Backend, NewPlace, lacking
@@ -109,6 +109,8 @@ def browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
         lacking("chromium")
+    # On a busy machine a page takes as long as everything else does.
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         # Root, as whom CI runs, has no sandbox.
         chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
