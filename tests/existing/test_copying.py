@@ -225,7 +225,7 @@ def test_a_database_that_gives_up_is_said_in_a_sentence(
 
     monkeypatch.setattr(copying, "push_as_server", give_up)
     told = old.copy(code=1)
-    assert "gave up (OperationalError). Run it again" in told
+    assert "gave up (OperationalError): run it again" in told
 
 
 def test_the_state_of_another_map_is_refused(old: Old) -> None:

@@ -14,7 +14,7 @@ from services.sync.existing.mapping import MapRefused, read_map
 from services.sync.existing.source import Source
 from shared.database.errors import DeadlineExceeded
 
-AGAIN = "When that is mended, run it again: it goes on after what is done."
+AGAIN = "run it again: it goes on after what is done."
 
 
 @click.command("copy")
@@ -43,8 +43,10 @@ def copy_command(url: str | None, map_path: Path, state: Path | None, only: str)
     except MapRefused as refusal:
         raise click.ClickException(str(refusal)) from refusal
     except pymysql.MySQLError as error:
-        raise click.ClickException(f"The source says: {error.args[-1]}. {AGAIN}") from error
+        raise click.ClickException(
+            f"The source says: {error.args[-1]}. When that is mended, {AGAIN}"
+        ) from error
     except (DBAPIError, PoolTimeout, DeadlineExceeded) as error:
         raise click.ClickException(
-            f"The database here gave up ({type(error).__name__}). {AGAIN}"
+            f"The database here gave up ({type(error).__name__}): {AGAIN}"
         ) from error
