@@ -527,7 +527,7 @@ def test_a_provider_that_hangs_holds_two_requests_for_some_seconds_and_no_others
         assert not any(one.done() for one in held)
         for one in held:
             assert_problem(one.result(), 503, "unavailable")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
     over.set()
 
 
@@ -553,7 +553,7 @@ def test_an_answer_that_never_ends_is_cut_off(own: Api, issuer: Issuer) -> None:
     issuer.instead[KEYS] = drip
     began = time.monotonic()
     assert_problem(sign_in(own, issuer.token(email=new_email())), 503, "unavailable")
-    assert time.monotonic() - began < DEADLINE_S + 3
+    assert time.monotonic() - began < DEADLINE_S + 15
     asking = issuer_of(issuer.url).asking
     assert asking is not None
     assert asking.exception(10) is not None
