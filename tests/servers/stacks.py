@@ -33,11 +33,20 @@ NO_LIMITS = dict.fromkeys(
 ) | dict.fromkeys(("TOKEN_REQUESTS", "USER_REQUESTS", "SERVICE_REQUESTS"), "1000")
 
 
+#: What services of a test's own process may be set to, as long as it runs.
+SETTINGS = {
+    *("DATABASE_URL", "REDIS_URL", "JWT_PRIVATE_KEY_FILE", "JWT_PUBLIC_KEYS_FILE"),
+    *("TRUSTED_PROXIES", "MAIL_URL", "OIDC_PROVIDERS_FILE", "PUBLIC_URL"),
+}
+
+
 class Embedded:
     """What `make run` starts, in a directory of its own so that no developer's data is touched."""
 
-    def __init__(self, directory: Path, _environ: dict[str, str]) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
+        #: Settings that it is to have.
+        self.settings: dict[str, str] = {}
         for name in ("client", "deploy", "migrations", "services", "shared"):
             shutil.copytree(ROOT / name, directory / name)
         shutil.copy(ROOT / "pyproject.toml", directory)
@@ -47,13 +56,12 @@ class Embedded:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *wrapper: str) -> None:
-        # Services of the test's own process may have one.
-        environ = {name: value for name, value in os.environ.items() if name != "MAIL_URL"}
+        environ = {name: os.environ[name] for name in os.environ.keys() - SETTINGS}
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*wrapper, sys.executable, "-m", "deploy.local.cli", "run"],
                 cwd=self.directory,
-                env=environ | {"PORT": str(self.port)},
+                env=environ | self.settings | {"PORT": str(self.port)},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

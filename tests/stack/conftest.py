@@ -28,7 +28,7 @@ def server(backend: Backend, environ: dict[str, str]) -> Iterator[Server]:
     elif backend.database:
         server = Stack(place, environ, backend.database, backend.others)
     else:
-        server = Embedded(place, environ)
+        server = Embedded(place)
     try:
         server.start()
         yield server

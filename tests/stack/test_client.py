@@ -356,7 +356,7 @@ def test_who_is_signed_out_has_no_socket(account: Account, devices: Devices) -> 
 
 @pytest.mark.backends("embedded")
 def test_a_socket_comes_back_after_the_server(watermelon_installed: None, tmp_path: Path) -> None:
-    server = Embedded(tmp_path / "checkout", {})
+    server = Embedded(tmp_path / "checkout")
     server.start()
     devices = Devices(server.url)
     ann = Account(server, devices)

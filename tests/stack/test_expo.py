@@ -47,12 +47,11 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture(scope="module")
 def make_run(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[Embedded]:
-    server = Embedded(tmp_path_factory.mktemp("make_run") / "checkout", {})
+    server = Embedded(tmp_path_factory.mktemp("make_run") / "checkout")
     providers = server.directory / "providers.toml"
     providers.write_text(providers_file(example=issuer))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OIDC_PROVIDERS_FILE", str(providers))
-        server.start()
+    server.settings["OIDC_PROVIDERS_FILE"] = str(providers)
+    server.start()
     yield server
     server.stop()
 

@@ -27,13 +27,13 @@ ODD = "it's 100 % odd, „ümlaut“ & co; #1/" + "a" * 60 + "/" + "b" * 60
 
 @pytest.fixture
 def own(tmp_path: Path) -> Embedded:
-    return Embedded(tmp_path / "checkout", {})
+    return Embedded(tmp_path / "checkout")
 
 
 @pytest.fixture(scope="module")
 def running(new_place: NewPlace) -> Iterator[Embedded]:
     """One that runs, for all that does not end it."""
-    running = Embedded(new_place() / "checkout", {})
+    running = Embedded(new_place() / "checkout")
     running.start()
     yield running
     assert running.stop() == 0
@@ -45,7 +45,7 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Embedded:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    return Embedded(tmp_path / ODD, {})
+    return Embedded(tmp_path / ODD)
 
 
 def test_ctrl_c_ends_it_cleanly_and_data_survives_a_restart_and_a_move(

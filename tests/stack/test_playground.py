@@ -471,7 +471,7 @@ def test_the_qr_code_leads_a_phone_in_the_network_to_the_same_account(
     if (address := network_address()) is None:
         lacking("a network")
     monkeypatch.setenv("HOST", "0.0.0.0")
-    server = Embedded(tmp_path / "checkout", {})
+    server = Embedded(tmp_path / "checkout")
     server.start()
     try:
         phone, _ = open_playground(page, f"http://localhost:{server.port}/")
@@ -493,7 +493,7 @@ def test_the_qr_code_leads_a_phone_in_the_network_to_the_same_account(
 
 @embedded
 def test_a_server_that_is_gone_is_told_with_what_to_do(tmp_path: Path, browser: Browser) -> None:
-    server = Embedded(tmp_path / "checkout", {})
+    server = Embedded(tmp_path / "checkout")
     server.start()
     # Chromium itself complains of connections that are refused.
     page = browser.new_page()
@@ -513,7 +513,7 @@ def test_a_server_that_is_gone_is_told_with_what_to_do(tmp_path: Path, browser: 
 
 @embedded
 def test_an_own_table_appears_by_its_declaration_alone(tmp_path: Path, page: Page) -> None:
-    server = Embedded(tmp_path / "checkout", {})
+    server = Embedded(tmp_path / "checkout")
     shutil.copytree(ROOT / "schema", server.directory / "schema")
     declared = (ROOT / "tests/own_table/comment.txt").read_text()
     (server.directory / "shared/models/comments.py").write_text(
