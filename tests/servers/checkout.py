@@ -1,6 +1,5 @@
 """A copy of the checkout with a native stack of its own."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import pymysql
 from deploy.local.machine import SERVICES, status
 from deploy.local.native import Native, is_ready
 from tests.servers.processes import ROOT, free_port, settings_file
-from tests.servers.stacks import NO_LIMITS
+from tests.servers.stacks import NO_LIMITS, outside
 from tests.stack.http_api import HttpApi
 
 
@@ -32,7 +31,7 @@ class Checkout:
         done = subprocess.run(
             [sys.executable, "-m", "deploy.local.cli", *command],
             cwd=self.directory,
-            env=os.environ | NO_LIMITS | {"PORT": str(self.port), "LOG_SQL": "false"} | environ,
+            env=outside() | NO_LIMITS | {"PORT": str(self.port), "LOG_SQL": "false"} | environ,
             capture_output=True,
             text=True,
             timeout=600,
@@ -40,6 +39,16 @@ class Checkout:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         assert check or done.returncode != 0, done.stdout + done.stderr
         return done.stdout + done.stderr
+
+    def warnings(self) -> str:
+        """What its parts warned of last, for a test that fails."""
+        lines = [
+            line
+            for log in sorted((self.local / "log").glob("*.log"))
+            for line in log.read_text(errors="replace").splitlines()
+            if '"level":"WARNING"' in line or '"level":"ERROR"' in line
+        ]
+        return "\n".join(lines[-30:])
 
     def pids(self) -> dict[str, int]:
         """The process of each part, by its name."""

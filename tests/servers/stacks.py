@@ -40,6 +40,11 @@ SETTINGS = {
 }
 
 
+def outside() -> dict[str, str]:
+    """The environment without them."""
+    return {name: value for name, value in os.environ.items() if name not in SETTINGS}
+
+
 class Embedded:
     """What `make run` starts, in a directory of its own so that no developer's data is touched."""
 
@@ -56,12 +61,11 @@ class Embedded:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *wrapper: str) -> None:
-        environ = {name: os.environ[name] for name in os.environ.keys() - SETTINGS}
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*wrapper, sys.executable, "-m", "deploy.local.cli", "run"],
                 cwd=self.directory,
-                env=environ | self.settings | {"PORT": str(self.port)},
+                env=outside() | self.settings | {"PORT": str(self.port)},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

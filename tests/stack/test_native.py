@@ -145,7 +145,7 @@ def test_instances_come_and_go_under_load_without_a_failed_request(
             assert said.strip() == f"sync runs {number} times"
             assert checkout.native.counts()["sync"] == number
     assert len(statuses) > 100
-    assert set(statuses) == {200}
+    assert set(statuses) == {200}, checkout.warnings()
 
 
 def test_all_services_restart_under_load_without_a_failed_request(
@@ -154,7 +154,7 @@ def test_all_services_restart_under_load_without_a_failed_request(
     with load(device) as statuses:
         checkout.run("restart")
     assert len(statuses) > 100
-    assert set(statuses) == {200}
+    assert set(statuses) == {200}, checkout.warnings()
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_new_processes_that_cannot_start_are_told_of_and_the_old_go_on(
     assert reason in said
     assert "sync was not restarted; its old processes keep serving." in said
     assert checkout.pids() == before
-    assert set(statuses) == {200}
+    assert set(statuses) == {200}, checkout.warnings()
 
 
 def test_more_instances_than_the_gateway_can_be_told_of_leave_all_as_it_was(
