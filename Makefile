@@ -5,7 +5,8 @@ VENV := .local/venv
 BIN := $(VENV)/bin
 T ?= tests
 # Bytecode is kept whatever the machine says: tests start processes by the hundred.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --install -n auto --dist loadscope --no-loadscope-reorder
+PYTEST_ALONE := env PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --install
+PYTEST := $(PYTEST_ALONE) -n auto --dist loadscope --no-loadscope-reorder
 CLI := $(BIN)/python -m deploy.local.cli
 # End with a sentence when one of these words was not given: $(call need,TABLE FILE)
 need = $(foreach word,$(1),$(if $($(word)),,$(error $(word)=… is missing; make help shows how to say it)))
@@ -107,7 +108,7 @@ keys: $(VENV)/.runtime  ## Replace the key that signs tokens in .local/keys; old
 ##@ Check
 
 test: $(VENV)/.dev  ## Run all tests, on SQLite and on MariaDB with Redis and nginx (T=tests/sync for a part)
-	@$(PYTEST) --backend=embedded,native $(T)
+	@$(PYTEST) --backend=embedded,native --note-failed=.local/failed $(T) || tests/again.sh $(PYTEST_ALONE) --backend=embedded,native
 	@echo "All is well. Next: make lint"
 
 test-mysql: $(VENV)/.dev  ## Run all tests on Oracle's MySQL instead of MariaDB

@@ -64,9 +64,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--install", action="store_true", help="install the programs that real servers need"
     )
+    parser.addoption("--note-failed", help="a file for the names of what failed (tests/again.sh)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if (file := config.getoption("--note-failed")) and not hasattr(config, "workerinput"):
+        Path(file).unlink(missing_ok=True)
     for ring, what in RINGS.items():
         config.addinivalue_line("markers", f"{ring}: {what}")
     config.addinivalue_line("markers", "backends(*names): is about these backends alone")
@@ -155,6 +158,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         capture = session.config.pluginmanager.getplugin("capturemanager")
         with alone(script), capture.global_and_fixture_disabled():
             subprocess.run([script], check=True, stdout=sys.stderr)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Note what failed, for tests/again.sh."""
+    failed = {
+        report.nodeid
+        for kind in ("failed", "error")
+        for report in terminalreporter.getreports(kind)
+    }
+    if file := config.getoption("--note-failed"):
+        Path(file).write_text("".join(f"{nodeid}\n" for nodeid in sorted(failed)))
 
 
 def lacking(what: str) -> None:
