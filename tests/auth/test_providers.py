@@ -44,6 +44,8 @@ def api(
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
     """One that nobody has asked for keys yet."""
+    # Its port may have been that of an earlier one, whose keys are still known.
+    issuer_of.cache_clear()
     with Issuer() as issuer:
         yield issuer
 
