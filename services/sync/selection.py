@@ -179,6 +179,27 @@ def select_rows(table: SyncedTable, kind: Kind, *, by_pages: bool = False) -> Pa
             bindparam("joined", type_=BigInteger) > BEGAN, c.created_by != bindparam("session")
         )
         dead = dead if kind.how is How.REJOINED else NONE
+    live, fresh, dead = as_asked(table, kind, live, fresh, dead)
+    if by_pages:
+        # What came into being after the first page is left to the next pull: sent now, it would come
+        # a second time as `created`.
+        live = and_(live, c.created_at_ms <= bindparam("timestamp"))
+    if kind.how is not None:
+        live, fresh, dead = _among_others(table, kind, live, fresh, dead)
+    columns = table.sent_record if kind.how in (None, How.OWN) else table.shared_record
+    query = select(*columns).where(table.of(bindparam("user")), wanted(c, live, dead))
+    bare = None if dead is NONE else (DELETED, c.is_deleted)
+    return Part(query, bucket(c, fresh, dead), bare)
+
+
+def as_asked(
+    table: DeclaredTable,
+    kind: Kind,
+    live: ColumnElement[bool],
+    fresh: ColumnElement[bool],
+    dead: ColumnElement[bool],
+) -> tuple[ColumnElement[bool], ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions for rows that live, are new or are gone as the mode and the device want them."""
     if kind.mode is Mode.FIRST:
         fresh = ALL
     elif kind.mode is Mode.RESTORED:
@@ -190,16 +211,7 @@ def select_rows(table: SyncedTable, kind: Kind, *, by_pages: bool = False) -> Pa
             live = or_(live, *held)
     if kind.created_as_updated:
         fresh = NONE
-    if by_pages:
-        # What came into being after the first page is left to the next pull: sent now, it would come
-        # a second time as `created`.
-        live = and_(live, c.created_at_ms <= bindparam("timestamp"))
-    if kind.how is not None:
-        live, fresh, dead = _among_others(table, kind, live, fresh, dead)
-    columns = table.sent_record if kind.how in (None, How.OWN) else table.shared_record
-    query = select(*columns).where(table.of(bindparam("user")), wanted(c, live, dead))
-    bare = None if dead is NONE else (DELETED, c.is_deleted)
-    return Part(query, bucket(c, fresh, dead), bare)
+    return live, fresh, dead
 
 
 # Of several spaces. Parameters are lists of them: `active`, those that the user reads; `above`, of these

@@ -8,32 +8,16 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine
 
 import services.sync
 from services.sync.reference.loading import Counts, Mode, find_table, load
-from shared.database.base import Base
 from tests.api import Device
 from tests.conftest import Backend
+from tests.schemas.conftest import device as device
+from tests.schemas.conftest import environ as environ
 
 Record = dict[str, Any]
 Load = Callable[..., Counts]
-
-
-@pytest.fixture(scope="session")
-def environ(environ: dict[str, str], backend: Backend) -> dict[str, str]:
-    database = backend.database
-    url = database.url("migrate", "app") if database else environ["DATABASE_URL"]
-    engine = create_engine(url)
-    Base.metadata.create_all(engine)
-    engine.dispose()
-    return environ
-
-
-@pytest.fixture
-def device(device: Device) -> Device:
-    device.rows = defaultdict(dict)
-    return device
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,9 @@ from services.sync.selection import (
     How,
     Kind,
     Mode,
+    as_asked,
     brought,
     bucket,
-    filled,
     resent,
     wanted,
 )
@@ -75,17 +75,7 @@ def select_reference(table: ReferenceTable, kind: Kind, *, by_pages: bool = Fals
     live = changed if kind.mode is Mode.CHANGES else ALL
     dead = changed if kind.mode is Mode.CHANGES else c.changed_load > loads_until(_DEAD_AFTER)
     dead = dead if kind.has_tombstones else NONE
-    if kind.mode is Mode.FIRST:
-        fresh = ALL
-    elif kind.mode is Mode.RESTORED:
-        fresh = NONE
-    if kind.migration and kind.mode is not Mode.FIRST:
-        if table.name in kind.migration.tables:
-            live, fresh, dead = ALL, ALL, NONE
-        elif held := filled(table, kind.migration.columns.get(table.name, frozenset())):
-            live = or_(live, *held)
-    if kind.created_as_updated:
-        fresh = NONE
+    live, fresh, dead = as_asked(table, kind, live, fresh, dead)
     if by_pages:
         # What is loaded after the first page is left to the next pull, as in other tables.
         live = and_(live, c.created_load <= loads_until(bindparam("timestamp")))
