@@ -55,7 +55,7 @@ help-user: $(VENV)/.runtime  ## Help somebody to sign in: make help-user EMAIL=�
 	@$(CLI) flask users help-user "$(DO)" "$(EMAIL)" "$(PROVIDER)"
 
 create-users: $(VENV)/.runtime  ## Make accounts without passwords from a CSV file: make create-users FILE=users.csv
-	@$(call need,FILE)$(CLI) create-users "$(FILE)"
+	@$(call need,FILE)$(CLI) flask users create-users - <"$(FILE)"
 
 copy-from: $(VENV)/.runtime  ## Copy rows of another MySQL database: make copy-from URL=mysql://… MAP=file.toml (ONLY=key: one user's)
 	@$(call need,MAP)SOURCE_URL="$(or $(URL),$(SOURCE_URL))" $(CLI) flask sync -- copy --map="$(abspath $(MAP))" --only="$(ONLY)"
@@ -97,7 +97,7 @@ job: $(VENV)/.runtime  ## Run a job of the app's own: make job NAME=…
 	@$(CLI) flask sync -- jobs $(NAME)
 
 load: $(VENV)/.runtime  ## Load a CSV or NDJSON file into a reference table: make load TABLE=… FILE=… (MODE=replace also deletes)
-	@$(call need,TABLE FILE)$(CLI) load "$(TABLE)" "$(FILE)" "$(or $(MODE),merge)"
+	@$(call need,TABLE FILE)$(CLI) flask sync -- load "$(TABLE)" - --mode="$(or $(MODE),merge)" --format=$(if $(filter %.csv %.CSV,$(FILE)),csv,ndjson) <"$(FILE)"
 
 webhook-replay: $(VENV)/.runtime  ## Send a receiver now what waits and what was given up: make webhook-replay NAME=…
 	@$(CLI) flask sync webhook-replay "$(NAME)"

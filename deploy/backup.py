@@ -21,8 +21,10 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 import click
@@ -66,23 +68,19 @@ def backup(stack: Running, directory: Path, database: str = DATABASE) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
     path = directory / time.strftime("app-%Y%m%d-%H%M%S.sql.gz")
-    unfinished = path.with_suffix(".unfinished")
-    # Of one that was killed in this second.
-    unfinished.unlink(missing_ok=True)
-    unfinished.touch(mode=0o600)
     try:
-        with unfinished.open("wb") as raw:
-            with gzip.open(raw, "wb", compresslevel=3) as file:
-                file.write(b"-- taken_at: %d\n" % (now_ms() - MAX_PUSH_MS))
-                dump(stack, database, file, f"Dumping the database to {path} (MB)")
-            raw.flush()
-            os.fsync(raw.fileno())
-    except BaseException as error:
-        unfinished.unlink()
-        if isinstance(error, OSError):
-            sys.exit(f"The backup could not be written: {error}. Nothing was kept.")
-        raise
-    unfinished.rename(path)
+        with TemporaryDirectory(dir=directory) as unfinished:
+            new = Path(unfinished, path.name)
+            new.touch(mode=0o600)
+            with new.open("wb") as raw:
+                with gzip.open(raw, "wb", compresslevel=3) as file:
+                    file.write(b"-- taken_at: %d\n" % (now_ms() - MAX_PUSH_MS))
+                    dump(stack, database, file, f"Dumping the database to {path} (MB)")
+                raw.flush()
+                os.fsync(raw.fileno())
+            new.rename(path)
+    except OSError as error:
+        sys.exit(f"The backup could not be written: {error}. Nothing was kept.")
     print(
         f"Kept as {path.stat().st_size / PIECE:.1f} MB. Next: copy it elsewhere;"
         f" to go back to it, make restore FILE={path}"
@@ -197,21 +195,18 @@ def restore(stack: Running, path: Path, database: str = DATABASE) -> None:
 def load(stack: Running, path: Path, database: str) -> None:
     """Run the statements of the dump at `path`. Ends the process when one fails; the client says why."""
     label = "Loading it beside the live database"
-    process = subprocess.Popen([*stack.client("client"), database], stdin=subprocess.PIPE)
-    assert process.stdin
-    try:
-        with (
-            process,
-            path.open("rb") as packed,
-            gzip.open(packed) as file,
-            click.progressbar(length=path.stat().st_size, label=label) as shown,
-        ):
-            while piece := file.read(PIECE):
-                process.stdin.write(piece)
-                shown.update(packed.tell() - shown.pos)
-    except BrokenPipeError:
-        # The client has said why it ended.
-        pass
+    with (
+        # Of a client that has said why it ended.
+        suppress(BrokenPipeError),
+        subprocess.Popen([*stack.client("client"), database], stdin=subprocess.PIPE) as process,
+        path.open("rb") as packed,
+        gzip.open(packed) as file,
+        click.progressbar(length=path.stat().st_size, label=label) as shown,
+    ):
+        assert process.stdin
+        while piece := file.read(PIECE):
+            process.stdin.write(piece)
+            shown.update(packed.tell() - shown.pos)
     if process.returncode:
         sys.exit(1)
 

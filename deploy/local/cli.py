@@ -145,30 +145,6 @@ def flask(service: str, command: tuple[str, ...]) -> None:
     (find() or embedded).flask(service, *command)
 
 
-@cli.command()
-@click.argument("table")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("mode", type=click.Choice(["merge", "replace"]), default="merge")
-def load(table: str, file: Path, mode: str) -> None:
-    """Load FILE into the reference TABLE. MODE replace also deletes what is not in it."""
-    stack = find() or embedded
-    format_ = "csv" if file.suffix.lower() == ".csv" else "ndjson"
-    # As the command's input, since in a container the file is not there.
-    with file.open("rb") as opened:
-        os.dup2(opened.fileno(), 0)
-    stack.flask("sync", "load", table, "-", "--mode", mode, "--format", format_)
-
-
-@cli.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def create_users(file: Path) -> None:
-    """Make an account without a password for each line of the CSV FILE."""
-    stack = find() or embedded
-    with file.open("rb") as opened:
-        os.dup2(opened.fileno(), 0)
-    stack.flask("users", "create-users", "-")
-
-
 @cli.command("backup")
 def make_backup() -> None:
     """Write a backup of the database into .local/backups."""

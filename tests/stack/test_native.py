@@ -339,16 +339,16 @@ def test_migrations_bring_the_rights_that_the_present_code_needs(checkout: Check
         with checkout.connect("auth") as connection, connection.cursor() as cursor:
             cursor.execute("SELECT * FROM projects")
 
-    grants = checkout.directory / "deploy/grants.py"
-    right = grants.read_text()
+    rights = checkout.directory / "deploy/rights.toml"
+    before = rights.read_text()
     with pytest.raises(pymysql.err.OperationalError, match="denied"):
         read()
     try:
-        grants.write_text(right.replace('"auth": {', '"auth": {"projects": "SELECT",'))
+        rights.write_text(before.replace('["restores"]', '["restores", "projects"]', 1))
         checkout.run("migrate")
         read()
     finally:
-        grants.write_text(right)
+        rights.write_text(before)
         with checkout.root() as root, root.cursor() as cursor:
             cursor.execute("REVOKE SELECT ON app.projects FROM 'auth'@'%'")
 
