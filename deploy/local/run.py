@@ -82,7 +82,7 @@ def serve() -> None:
         flush=True,
     )
     options = ["--config=deploy/gunicorn.conf.py", f"--bind={address}", "--workers=1"]
-    options += [f"--pid={PID_FILE}", "--worker-class=deploy.local.live.Worker"]
+    options += [f"--pid={PID_FILE}", "--worker-class=services.sync.live.worker.Worker"]
     command = [sys.executable, "-m", "gunicorn", *options, "deploy.local.embedded:create_app()"]
     os.execv(sys.executable, command)
 
