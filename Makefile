@@ -10,6 +10,8 @@ PYTEST := $(PYTEST_ALONE) -n auto --dist loadscope --no-loadscope-reorder
 CLI := $(BIN)/python -m deploy.local.cli
 # End with a sentence when one of these words was not given: $(call need,TABLE FILE)
 need = $(foreach word,$(1),$(if $($(word)),,$(error $(word)=… is missing; make help shows how to say it)))
+# The same for a word that is none of some: $(call only,ALL,yes)
+only = $(if $(filter-out $(2),$($(1))),$(error $(1)=$($(1)) means nothing here; leave it out or say $(1)=$(2)))
 
 .DEFAULT_GOAL := help
 .PHONY: help adopt from-mysql copy-from create-users run up-native down-native up up-mail up-monitoring down client-schema admin help-user \
@@ -49,10 +51,10 @@ client-schema: $(VENV)/.runtime  ## Print the app's schema and models for the de
 ##@ Operate (whichever stack runs)
 
 admin: $(VENV)/.runtime  ## Make somebody an administrator: make admin EMAIL=…
-	@$(CLI) flask users create-admin "$(EMAIL)"
+	@$(call need,EMAIL)$(CLI) flask users create-admin "$(EMAIL)"
 
 help-user: $(VENV)/.runtime  ## Help somebody to sign in: make help-user EMAIL=… DO=verify|send-verify-code|send-reset-code|end-sessions|unlock|unlink PROVIDER=…
-	@$(CLI) flask users help-user "$(DO)" "$(EMAIL)" "$(PROVIDER)"
+	@$(call need,DO EMAIL)$(CLI) flask users help-user "$(DO)" "$(EMAIL)" "$(PROVIDER)"
 
 create-users: $(VENV)/.runtime  ## Make accounts without passwords from a CSV file: make create-users FILE=users.csv
 	@$(call need,FILE)$(CLI) flask users create-users - <"$(FILE)"
@@ -61,19 +63,19 @@ copy-from: $(VENV)/.runtime  ## Copy rows of another MySQL database: make copy-f
 	@$(call need,MAP)SOURCE_URL="$(or $(URL),$(SOURCE_URL))" $(CLI) flask sync -- copy --map="$(abspath $(MAP))" --only="$(ONLY)"
 
 service-key: $(VENV)/.runtime  ## Make a key for a server of yours: make service-key NAME=… SCOPES=sync:read,sync:write
-	@$(CLI) flask sync service-key "$(NAME)" "$(SCOPES)"
+	@$(call need,NAME SCOPES)$(CLI) flask sync service-key "$(NAME)" "$(SCOPES)"
 
 service-keys: $(VENV)/.runtime  ## List the keys of your servers
 	@$(CLI) flask sync service-keys
 
 revoke-service-key: $(VENV)/.runtime  ## End such a key at once: make revoke-service-key NAME=…
-	@$(CLI) flask sync revoke-service-key "$(NAME)"
+	@$(call need,NAME)$(CLI) flask sync revoke-service-key "$(NAME)"
 
 scale: $(VENV)/.runtime  ## Run a service N times: make scale SERVICE=sync N=3
-	@$(CLI) scale "$(SERVICE)" "$(N)"
+	@$(call need,SERVICE N)$(CLI) scale "$(SERVICE)" "$(N)"
 
 restart: $(VENV)/.runtime  ## Replace the processes of SERVICE, or of all, without losing a request
-	@$(CLI) restart "$(SERVICE)"
+	@$(CLI) restart $(SERVICE)
 
 migrate: $(VENV)/.runtime  ## Apply new migrations, and the rights that the models need, before a restart
 	@$(CLI) migrate
@@ -85,7 +87,7 @@ backup: $(VENV)/.runtime  ## Write a backup of the database into .local/backups
 	@$(CLI) backup
 
 restore: $(VENV)/.runtime  ## Restore a backup: make restore FILE=…
-	@$(CLI) restore "$(FILE)"
+	@$(call need,FILE)$(CLI) restore "$(FILE)"
 
 drop-replaced: $(VENV)/.runtime  ## Remove the databases that restores have replaced, for good
 	@$(CLI) drop-replaced
@@ -94,13 +96,13 @@ purge: $(VENV)/.runtime  ## Remove tombstones, sessions and counts that have had
 	@$(CLI) flask sync purge
 
 job: $(VENV)/.runtime  ## Run a job of the app's own: make job NAME=…
-	@$(CLI) flask sync -- jobs $(NAME)
+	@$(CLI) flask sync -- jobs $(or $(NAME),'')
 
 load: $(VENV)/.runtime  ## Load a CSV or NDJSON file into a reference table: make load TABLE=… FILE=… (MODE=replace also deletes)
 	@$(call need,TABLE FILE)$(CLI) flask sync -- load "$(TABLE)" - --mode="$(or $(MODE),merge)" --format=$(if $(filter %.csv %.CSV,$(FILE)),csv,ndjson) <"$(FILE)"
 
 webhook-replay: $(VENV)/.runtime  ## Send a receiver now what waits and what was given up: make webhook-replay NAME=…
-	@$(CLI) flask sync webhook-replay "$(NAME)"
+	@$(call need,NAME)$(CLI) flask sync webhook-replay "$(NAME)"
 
 keys: $(VENV)/.runtime  ## Replace the key that signs tokens in .local/keys; older keys still verify
 	@$(BIN)/python -m deploy.keys .local/keys
@@ -168,7 +170,7 @@ playground:  ## Bundle the playground that make run serves (needs Node)
 	@client/playground/build.sh client/playground/bundle.js
 
 clean:  ## Remove what can be made again; with ALL=yes also databases, backups, keys and passwords
-	@deploy/local/clean.sh "$(ALL)"
+	@$(call only,ALL,yes)deploy/local/clean.sh "$(ALL)"
 
 $(VENV)/.runtime: requirements.txt
 	@deploy/venv.sh "$(PYTHON)" $(VENV) requirements.txt && touch $@

@@ -86,6 +86,10 @@ def report(fleet: Fleet, faults: list[tuple[str, float, float]]) -> None:
 
 
 if __name__ == "__main__":
+    try:
+        minutes = float(sys.argv[1])
+    except ValueError:
+        sys.exit(f"MINUTES={sys.argv[1]} is no number of minutes: make soak MINUTES=10")
     with tempfile.TemporaryDirectory() as name:
         # The database gives up root, and must still reach its files.
         Path(name).chmod(0o755)
@@ -93,7 +97,7 @@ if __name__ == "__main__":
         print("Starting a native stack")
         stack.start()
         try:
-            fine = soak(stack, float(sys.argv[1]))
+            fine = soak(stack, minutes)
         finally:
             stack.run("down-native")
     sys.exit(not fine)

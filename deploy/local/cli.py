@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from sqlalchemy.engine import make_url
@@ -59,7 +60,19 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
-@click.group()
+class OneLine(click.Group):
+    """Commands that answer a wrong call in one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. Raises `UsageError` without the context, by which click adds how to call it."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            error.ctx = None
+            raise
+
+
+@click.group(cls=OneLine)
 def cli() -> None:
     """Start, operate and stop the stacks of this checkout."""
     # Databases, backups, logs and keys are for their owner only.
@@ -88,10 +101,10 @@ def down_native() -> None:
 
 
 @cli.command()
-@click.argument("service", type=click.Choice(PARTS))
-@click.argument("number", type=click.IntRange(1, MAX_INSTANCES))
+@click.argument("service", type=click.Choice(PARTS), metavar="SERVICE")
+@click.argument("number", type=click.IntRange(1, MAX_INSTANCES), metavar="N")
 def scale(service: str, number: int) -> None:
-    """Run SERVICE NUMBER times. Refused when the database could not carry that."""
+    """Run SERVICE N times. Refused when the database could not carry that."""
     with one_at_a_time():
         stack = running()
         counts = stack.counts()
@@ -107,8 +120,8 @@ def scale(service: str, number: int) -> None:
 
 
 @cli.command()
-@click.argument("service", type=click.Choice(["", *INSTANCES]), default="")
-def restart(service: str) -> None:
+@click.argument("service", type=click.Choice(INSTANCES), required=False, metavar="SERVICE")
+def restart(service: str | None) -> None:
     """Replace the processes of SERVICE, or of all. No request is lost."""
     with one_at_a_time():
         stack = running()

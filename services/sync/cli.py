@@ -6,11 +6,11 @@ from typing import BinaryIO
 
 import click
 from flask import current_app
-from flask.cli import with_appcontext
 
 from services.sync.purge import purge
 from services.sync.reference.files import Format
 from services.sync.reference.loading import MODES, Mode, find_table, load
+from shared.cli import command
 from shared.models.tables import reference_tables
 from shared.web.errors import InvalidRequest, NotFound
 
@@ -18,22 +18,20 @@ from shared.web.errors import InvalidRequest, NotFound
 TELL_S = 3
 
 
-@click.command("purge")
-@with_appcontext
+@command("purge")
 def purge_command() -> None:
     """Remove tombstones past their retention, and what else has had its time."""
     purged = purge(current_app.config["TOMBSTONE_DAYS"])
     click.echo("Purged " + ", ".join(f"{rows} {table}" for table, rows in purged.items()))
 
 
-@click.command("load")
+@command("load")
 @click.argument("table")
 @click.argument("file", type=click.File("rb"))
 @click.option("--mode", type=click.Choice(MODES), default="merge")
 @click.option(
     "--format", "format_", type=click.Choice(["csv", "ndjson"]), help="By default by the name."
 )
-@with_appcontext
 def load_command(table: str, file: BinaryIO, mode: Mode, format_: Format | None) -> None:
     """Load FILE (- for the input), CSV or NDJSON, into the reference table TABLE."""
     if format_ is None:

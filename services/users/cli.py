@@ -5,14 +5,13 @@ import secrets
 from typing import IO
 
 import click
-from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
 from services.users import administration, identities
 from services.users.administration import create_user, promote_to_admin
 from shared.accounts.codes import RESET, VERIFY
 from shared.accounts.users import EmailTaken
-from shared.web.errors import Problem
+from shared.cli import command
 from shared.web.schemas import Email, Name
 
 #: What can be done for somebody, by the name of the command's argument.
@@ -25,15 +24,16 @@ HELP = {
 }
 
 
-@click.command("create-admin")
+@command("create-admin")
 @click.argument("email")
-@with_appcontext
 def create_admin(email: str) -> None:
     """Make EMAIL an administrator; a new account gets a password, which is shown once."""
     try:
         email = Email().deserialize(email)
     except ValidationError as error:
-        raise click.BadParameter(str(error.messages[0])) from error
+        raise click.ClickException(
+            f"EMAIL: {error.messages[0]} Write EMAIL=ann@example.org."
+        ) from error
     if promote_to_admin(email):
         click.echo(f"{email} is an administrator now.")
         return
@@ -46,33 +46,28 @@ def unlink(user_id: str, provider: str) -> None:
     """Let a provider open an account no more; say which ones do when it is none of them."""
     linked = {one.provider for one in identities.list_identities(user_id)}
     if provider not in linked:
-        raise click.UsageError(
+        raise click.ClickException(
             f"PROVIDER is one of: {', '.join(sorted(linked)) or 'none is linked'}."
         )
     identities.unlink(user_id, provider)
 
 
-@click.command("help-user")
-@click.argument("what", type=click.Choice([*HELP, "unlink"]))
+@command("help-user")
+@click.argument("what", type=click.Choice([*HELP, "unlink"]), metavar="DO")
 @click.argument("email")
 @click.argument("provider", default="")
-@with_appcontext
 def help_user(what: str, email: str, provider: str) -> None:
-    """Do WHAT for the account EMAIL: for unlink, of which PROVIDER."""
-    try:
-        user_id = administration.find_user(email.strip().lower())
-        if what == "unlink":
-            unlink(user_id, provider)
-        else:
-            HELP[what](user_id)
-    except Problem as problem:
-        raise click.ClickException(str(problem.detail)) from problem
+    """DO something for the account EMAIL: for unlink, of which PROVIDER."""
+    user_id = administration.find_user(email.strip().lower())
+    if what == "unlink":
+        unlink(user_id, provider)
+    else:
+        HELP[what](user_id)
     click.echo(f"{email}: {what} is done.")
 
 
-@click.command("create-users")
+@command("create-users")
 @click.argument("file", type=click.File(encoding="utf-8-sig"))
-@with_appcontext
 def create_users(file: IO[str]) -> None:
     """Make an account for each line of a CSV FILE with the columns email and, if there is one, name.
 
@@ -82,7 +77,9 @@ def create_users(file: IO[str]) -> None:
     made = there = 0
     lines = csv.DictReader(file)
     if "email" not in (lines.fieldnames or ()):
-        raise click.UsageError("The file's first line names its columns, and one of them is email.")
+        raise click.ClickException(
+            "The file's first line names its columns, and one of them is email."
+        )
     for line in lines:
         try:
             email = Email().deserialize(line["email"])

@@ -261,3 +261,6 @@ def test_the_command_line_helps_as_well(device: Device) -> None:
     missing = run("unlock", new_email())
     assert missing.exit_code == 1
     assert "There is no account" in missing.output
+    unknown = run("bless", device.email)
+    assert (unknown.exit_code, len(unknown.output.splitlines())) == (2, 1), unknown.output
+    assert "'bless' is not one of 'verify'" in unknown.output

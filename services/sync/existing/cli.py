@@ -5,19 +5,19 @@ from pathlib import Path
 
 import click
 import pymysql
-from flask.cli import with_appcontext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from services.sync.existing.copying import copy
 from services.sync.existing.mapping import MapRefused, read_map
 from services.sync.existing.source import Source
+from shared.cli import command
 from shared.database.errors import DeadlineExceeded
 
 AGAIN = "run it again: it goes on after what is done."
 
 
-@click.command("copy")
+@command("copy")
 @click.option("--url", envvar="SOURCE_URL", help="The source: mysql://user:password@host/database.")
 @click.option(
     "--map",
@@ -32,7 +32,6 @@ AGAIN = "run it again: it goes on after what is done."
     help="Where to keep how far it came: by default the map's name with .state behind it.",
 )
 @click.option("--only", default="", help="The source's key of one user: no other rows are copied.")
-@with_appcontext
 def copy_command(url: str | None, map_path: Path, state: Path | None, only: str) -> None:
     """Copy the rows of an existing MySQL database."""
     kept = None if only else state or map_path.with_name(f"{map_path.name}.state")

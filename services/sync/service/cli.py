@@ -1,28 +1,22 @@
 """The command line of service keys (docs/back-office.md)."""
 
 import click
-from flask.cli import with_appcontext
 
 from services.sync.service import keys
+from shared.cli import command
 from shared.now import rfc3339
-from shared.web.errors import Problem
 
 
-@click.command("service-key")
+@command("service-key")
 @click.argument("name")
 @click.argument("scopes")
-@with_appcontext
 def create_key(name: str, scopes: str) -> None:
     """Make a service key NAME with SCOPES, separated by commas, and show it this once."""
-    try:
-        key = keys.create_key(name, [scope.strip() for scope in scopes.split(",")])
-    except Problem as problem:
-        raise click.ClickException(str(problem.detail)) from problem
+    key = keys.create_key(name, [scope.strip() for scope in scopes.split(",")])
     click.echo(f"The service key {name}, shown this once: {key}")
 
 
-@click.command("service-keys")
-@with_appcontext
+@command("service-keys")
 def list_keys() -> None:
     """List the living service keys."""
     lines = [("NAME", "SCOPES", "CREATED", "LAST USED")]
@@ -34,15 +28,11 @@ def list_keys() -> None:
         click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
 
 
-@click.command("revoke-service-key")
+@command("revoke-service-key")
 @click.argument("name")
-@with_appcontext
 def revoke_key(name: str) -> None:
     """End the service key NAME at once."""
-    try:
-        keys.revoke_key(name)
-    except Problem as problem:
-        raise click.ClickException(str(problem.detail)) from problem
+    keys.revoke_key(name)
     click.echo(f"The service key {name} is revoked.")
 
 

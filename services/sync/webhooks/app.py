@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 from flask import Flask, current_app
-from flask.cli import with_appcontext
 
 from services.sync import config
 from services.sync.webhooks.batches import replay
 from shared import outbox
 from shared.app import create_service
+from shared.cli import command
 from shared.database.base import Base
 from shared.models.webhook import WEBHOOK_TABLES
 
@@ -23,9 +23,8 @@ def create_app(**overrides: Any) -> Flask:
     return app
 
 
-@click.command("webhook-replay")
+@command("webhook-replay")
 @click.argument("name")
-@with_appcontext
 def replay_command(name: str) -> None:
     """Send the receiver NAME at once what waits for it, and again what was given up."""
     receivers = current_app.extensions["receivers"]
