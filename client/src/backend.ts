@@ -371,12 +371,15 @@ export function createBackend({
         ? skip.to
         : lastPulledAt
     const body = { schemaVersion, migration, limit: pageSize, lastPulledAt: from }
-    const whole = await pull(body)
+    const first = await pull(body)
+    const whole: Pulled = { ...first, changes: {} }
+    const ids = new Map<string, Set<string>>()
+    append(whole.changes, first.changes, ids)
     let records = countRecords(whole.changes)
     onProgress({ phase: 'pull', records })
     while (whole.cursor) {
       const page = await pull({ ...body, cursor: whole.cursor })
-      append(whole.changes, page.changes)
+      append(whole.changes, page.changes, ids)
       whole.cursor = page.cursor
       records += countRecords(page.changes)
       onProgress({ phase: 'pull', records })
@@ -892,12 +895,24 @@ function changeSet(entries: Entry[]): Changes {
   return changes
 }
 
-function append(changes: Changes, more: Changes) {
+/**
+ * Add a page to those before, whose `ids` are kept by table. An id that comes again, since its row went to
+ * another space between the two pages, is what the later one says.
+ */
+function append(changes: Changes, more: Changes, ids: Map<string, Set<string>>) {
   for (const [table, change] of Object.entries(more)) {
     const into = (changes[table] ??= { created: [], updated: [], deleted: [] })
+    const known = ids.get(table) ?? new Set()
+    ids.set(table, known)
+    const idOf = (row: Raw | string) => (typeof row === 'string' ? row : row.id)
+    const rows = [...change.created, ...change.updated, ...change.deleted]
+    const again = new Set(rows.map(idOf).filter((id) => known.has(id)))
     for (const bucket of ['created', 'updated', 'deleted'] as const) {
+      const kept = into[bucket] as (Raw & string)[]
+      if (again.size > 0) into[bucket] = kept.filter((row) => !again.has(idOf(row)))
       for (const row of change[bucket]) into[bucket].push(row as Raw & string)
     }
+    for (const row of rows) known.add(idOf(row))
   }
 }
 

@@ -428,6 +428,24 @@ test('pages are joined, their progress is told, and a replacement stays one', as
   assert.deepEqual(projects.map(({ id }) => id).sort(), ['a', 'b'])
 })
 
+test('an id that comes again on a later page is what that page says', async () => {
+  const { backend, login } = device()
+  await login('ann')
+  const page = (buckets) => ({ tasks: { ...nothing(), ...buckets } })
+  const rows = (title, ...ids) => ids.map((id) => ({ id, title }))
+  answers['/sync/pull'] = [
+    () => pulled(page({ created: rows('old', 'a', 'b'), updated: rows('old', 'c', 'd') }), { cursor: '2' }),
+    () => pulled(page({ updated: rows('new', 'a'), deleted: ['c', 'e'] }), { cursor: '3' }),
+    () => pulled(page({ created: rows('new', 'e') })),
+  ]
+  const { changes } = await backend.pullChanges({ lastPulledAt: 1, schemaVersion: 1, migration: null })
+  assert.deepEqual(changes.tasks, {
+    created: [...rows('old', 'b'), ...rows('new', 'e')],
+    updated: [...rows('old', 'd'), ...rows('new', 'a')],
+    deleted: ['c'],
+  })
+})
+
 test('a database of another backend is pushed as a whole, as docs/coming-from.md says', async () => {
   const page = await readFile(new URL('../../docs/coming-from.md', import.meta.url), 'utf8')
   const [, source] = page.match(/```ts\n( *async function forgetOldBackend.*?)```/s)
