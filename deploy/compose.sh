@@ -10,9 +10,6 @@ mkdir -p .local/tls .local/providers .local/webhooks
 # What containers read from here, they read as users of their own, which a strict umask shuts out.
 chmod a+rx .local/tls
 chmod -R a+rX .local/providers
-[ ! -e .local/providers/providers.toml ] || export OIDC_PROVIDERS_FILE=/providers/providers.toml
-# Its secrets are for its owner and user 10001 of the containers (docs/webhooks.md).
-[ ! -e .local/webhooks/webhooks.toml ] || export WEBHOOKS_FILE=/webhooks/webhooks.toml COMPOSE_PROFILES=webhooks
 chmod -R a+rX gateway deploy/monitoring deploy/mysql-users.sh
 
 given=$secrets
@@ -22,7 +19,8 @@ if [ ! -e "$secrets" ]; then
 fi
 # Those that the file lacks, in one of an older release too.
 deploy/local/secrets.sh "$given"
-compose="docker compose --env-file $given"
+export STACK_SECRETS="$given"
+compose=deploy/docker-compose.sh
 volume=$($compose config | sed -n 's/^name: *//p')_mysql
 
 # refuse REASON
@@ -38,7 +36,7 @@ up)
             refuse "The database has data, but its passwords in $secrets are gone."
         fi
         mv "$given" "$secrets"
-        compose="docker compose --env-file $secrets"
+        STACK_SECRETS=$secrets
     fi
     $compose up --detach --build --wait || {
         # 1045: access denied.

@@ -1,7 +1,10 @@
 """What the compose file, the images and the manifests have to keep in step with the services."""
 
+import os
 import re
 import runpy
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,6 +170,27 @@ def test_keys_are_made_in_a_container_that_serves_nobody_and_no_password_is_an_a
     monkeypatch.setattr(module.Compose, "listed", lambda *_: [])
     with pytest.raises(Refused):
         module.Compose().flask("sync", command)
+
+
+def test_every_command_finds_the_providers_and_receivers_that_the_stack_was_started_with(
+    tmp_path: Path,
+) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(
+        '#!/bin/sh\necho "$OIDC_PROVIDERS_FILE" "$WEBHOOKS_FILE" "$COMPOSE_PROFILES"\n'
+    )
+    docker.chmod(0o700)
+
+    def settings() -> list[str]:
+        environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        [script] = module.Compose.command
+        return subprocess.check_output([script, "ps"], cwd=tmp_path, env=environ, text=True).split()
+
+    assert settings() == []
+    for name in ("providers", "webhooks"):
+        (tmp_path / ".local" / name).mkdir(parents=True)
+        (tmp_path / ".local" / name / f"{name}.toml").touch()
+    assert settings() == ["/providers/providers.toml", "/webhooks/webhooks.toml", "webhooks"]
 
 
 def test_a_copy_runs_where_the_map_and_the_other_database_are_reached(

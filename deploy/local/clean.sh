@@ -2,7 +2,7 @@
 # Remove what can be made again: the virtual environment, caches, logs, measurements. Never under a stack that
 # runs. With $1 = yes also what cannot: databases, backups, signing keys, passwords, settings.
 set -eu
-compose="docker compose --env-file .local/secrets.env --profile monitoring"
+compose="deploy/docker-compose.sh --profile monitoring"
 has_docker() { [ -e .local/secrets.env ] && docker info >/dev/null 2>&1; }
 
 for pid in .local/run.pid .local/native/supervisord.pid; do

@@ -26,30 +26,18 @@ WITH_PASSWORD = ("sh", "-c", 'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec "$0" "$@"')
 class Compose:
     """The compose stack of this checkout."""
 
-    command = ("docker", "compose", "--env-file", ".local/secrets.env")
+    command = (str(ROOT / "deploy/docker-compose.sh"),)
     #: `WEB_CONCURRENCY` in docker-compose.yml.
     processes = 2
 
     def call(self, *arguments: str, **environ: str) -> None:
         """Run docker compose in the foreground; end as it does when it fails."""
-        run(*self.command, *arguments, **environ, **self.webhooks())
-
-    @staticmethod
-    def webhooks() -> dict[str, str]:
-        """Return the settings with which whoever delivers webhooks is part of the stack, if there are any."""
-        if not WEBHOOKS_FILE.exists():
-            return {}
-        return {
-            "COMPOSE_PROFILES": "webhooks",
-            "WEBHOOKS_FILE": f"/webhooks/{WEBHOOKS_FILE.name}",
-        }
+        run(*self.command, *arguments, **environ)
 
     def listed(self, *arguments: str) -> list[str]:
         """Return the ids that `docker compose ps` lists."""
         command = [*self.command, "ps", "--quiet", *arguments]
-        environ = {**os.environ, **self.webhooks()}
-        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
-        return done.stdout.split()
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split()
 
     def is_up(self) -> bool:
         """Return whether any container runs."""
@@ -80,7 +68,7 @@ class Compose:
 
     def pause(self) -> None:
         """Stop the services, so that nobody writes."""
-        self.call("stop", *PARTS, "purge", *["webhooks"] * bool(self.webhooks()))
+        self.call("stop", *PARTS, "purge", *["webhooks"] * WEBHOOKS_FILE.exists())
 
     def resume(self) -> None:
         """Forget what Redis knew, and start the services again."""
