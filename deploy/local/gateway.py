@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import Template
 from tempfile import TemporaryDirectory
 
 from deploy.local.machine import LOCAL, PARTS, ROOT, Refused, program, settings_file
@@ -31,23 +32,17 @@ def render(
 
     Raises `Refused`, and leaves the one that was there, when nginx rejects it.
     """
-    shutil.copytree(
-        ROOT / "gateway/snippets",
-        directory / "snippets",
-        dirs_exist_ok=True,
-        copy_function=shutil.copyfile,
-    )
-    servers = {
-        f"{service.upper()}_SERVERS": " ".join(
-            f"server 127.0.0.1:{port} fail_timeout=1s;" for port in some
-        )
-        for service, some in ports.items()
-    }
-    text = (ROOT / "gateway/nginx.conf.template").read_text()
-    for name, value in {**DEFAULTS, **settings, **servers}.items():
-        text = text.replace(f"${{{name}}}", value)
+    (directory / "snippets").mkdir(exist_ok=True)
+    for snippet in (ROOT / "gateway/snippets").iterdir():
+        shutil.copyfile(snippet, directory / "snippets" / snippet.name)
+    values = {**DEFAULTS, **settings}
+    for service, some in ports.items():
+        servers = [f"server 127.0.0.1:{port} fail_timeout=1s;" for port in some]
+        values[f"{service.upper()}_SERVERS"] = " ".join(servers)
     new = directory / "new.conf"
-    new.write_text(text)
+    # What it does not know are nginx's own variables.
+    template = Template((ROOT / "gateway/nginx.conf.template").read_text())
+    new.write_text(template.safe_substitute(values))
     check = [program("nginx"), "-t", "-q", "-p", "./", "-c", new.name, "-e", "stderr"]
     checked = subprocess.run(check, cwd=directory, capture_output=True, text=True)
     if checked.returncode:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import click
@@ -119,16 +119,15 @@ def url_for_phones() -> str | None:
     return f"http://{address}:{os.environ.get('PORT', '8080')}/" if address else None
 
 
-def status(address: str, path: str) -> int:
-    """Return the status that an HTTP server answers, whatever proxy is set. Raises `OSError`."""
-    connection = http.client.HTTPConnection(address, timeout=5)
-    try:
+def answers(address: str, path: str = "/readyz") -> bool:
+    """Return whether an HTTP server answers that all is well, whatever proxy is set."""
+    with (
+        suppress(OSError, http.client.HTTPException),
+        closing(http.client.HTTPConnection(address, timeout=5)) as connection,
+    ):
         connection.request("GET", path)
-        return connection.getresponse().status
-    except http.client.HTTPException as error:
-        raise OSError(f"no HTTP answer: {error!r}") from error
-    finally:
-        connection.close()
+        return connection.getresponse().status == 200
+    return False
 
 
 def wait_until(holds: Callable[[], bool], seconds: float) -> bool:

@@ -33,6 +33,7 @@ from deploy.local.machine import (
     ROOT,
     USERS,
     Refused,
+    answers,
     check_start,
     children,
     free_address,
@@ -40,7 +41,6 @@ from deploy.local.machine import (
     program,
     run,
     settings_file,
-    status,
     wait_until,
     webhooks_file,
 )
@@ -107,10 +107,8 @@ class Native:
         names = ("SUPERVISOR", "DATABASE", "REDIS", "STATUS")
         ports = {f"{name}_PORT": str(free_port()) for name in names}
         ports |= {"URL": url, "ADDRESS": address}
-        shutil.rmtree(self.directory / "programs", ignore_errors=True)
-        (self.directory / "programs").mkdir(parents=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "ports.env").write_text("".join(f"{n}={v}\n" for n, v in ports.items()))
-        run(str(HERE / "secrets.sh"), ".local/secrets.env")
         run(str(HERE / "prepare.sh"), sys.executable, SERVER_USER=self.server_user())
         self.start_supervisor(max_connections)
         try:
@@ -162,16 +160,17 @@ class Native:
             self.add(service)
         self.route()
         self.ask("startProcess", "gateway", False)
-        self.wait_for("gateway", partial(is_ready, self.ports["STATUS_PORT"], "/healthz"))
+        status = f"127.0.0.1:{self.ports['STATUS_PORT']}"
+        self.wait_for("gateway", partial(answers, status, "/healthz"))
 
     def database_answers(self) -> bool:
         """Return whether the database does, and has made its users."""
         ping = [*self.client("client"), "-e", "SELECT 1"]
         return not subprocess.run(ping, capture_output=True).returncode
 
-    def wait_for(self, part: str, answers: Callable[[], bool], seconds: float = 60) -> None:
-        """Return when a part answers. Raises `Refused` with what it said."""
-        if not wait_until(answers, seconds):
+    def wait_for(self, part: str, holds: Callable[[], bool], seconds: float = 60) -> None:
+        """Return when `holds` is true of a part. Raises `Refused` with what it said."""
+        if not wait_until(holds, seconds):
             raise Refused(f"{part} does not start: {self.said(part)}")
 
     def said(self, part: str, since: int = 0) -> str:
@@ -234,10 +233,8 @@ class Native:
         self.ask("reloadConfig")
         self.ask("addProcessGroup", name)
         try:
-            # When it ended last: supervisord may have started it again since.
-            ended = partial(self.ask, "getProcessInfo", name)
-            wait_until(lambda: ended()["stop"] or is_ready(port), BOOT_S)
-            if ended()["stop"] or not wait_until(partial(is_ready, port), 1):
+            settled = wait_until(lambda: self.has_ended(name) or serves(name), BOOT_S)
+            if self.has_ended(name) or not settled:
                 # Says why, where code or settings are to blame: in the log, gunicorn has the last word.
                 user = "sync" if service == "live" else service
                 check_start(service, str(HERE / "as.sh"), user, sys.executable)
@@ -246,6 +243,10 @@ class Native:
             self.remove([name])
             raise
         return name
+
+    def has_ended(self, name: str) -> bool:
+        """Return whether an instance has ever ended: supervisord may have started it again since."""
+        return bool(self.ask("getProcessInfo", name)["stop"])
 
     def remove(self, names: Iterable[str]) -> None:
         """Let instances finish what they are doing, and forget them."""
@@ -315,8 +316,7 @@ class Native:
         for name in self.instances():
             self.ask("startProcess", name, False)
         for name in self.instances():
-            service, port = name.split("-")
-            self.wait_for(service, partial(is_ready, port), BOOT_S)
+            self.wait_for(name.split("-")[0], partial(serves, name), BOOT_S)
 
     def with_settings(self, user: str, *command: str, **environ: str) -> None:
         """Run a Python module with the settings of a database user."""
@@ -343,6 +343,6 @@ class Native:
         run("tail", "-n5", "-F", *map(str, (self.local / "log").glob("*.log")))
 
 
-def is_ready(port: str, path: str = "/readyz") -> bool:
-    """Return whether the part on this port can serve. Raises `OSError`."""
-    return status(f"127.0.0.1:{port}", path) == 200
+def serves(instance: str) -> bool:
+    """Return whether an instance is ready for requests."""
+    return answers(f"127.0.0.1:{instance.split('-')[1]}")

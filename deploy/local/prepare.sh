@@ -3,6 +3,7 @@
 # servers read at their start. SERVER_USER is who runs MariaDB and Redis when we are root.
 set -eu
 umask 077
+deploy/local/secrets.sh .local/secrets.env
 PATH=$PATH:/usr/sbin:/sbin
 native=.local/native
 set -a
@@ -24,6 +25,8 @@ chmod -R a+rX $native/gateway/site
 for pid in $native/*/*.pid; do
     [ ! -s "$pid" ] || pkill -F "$pid" -f 'mariadbd|redis-server|nginx|gunicorn' || true
 done
+rm -rf $native/programs
+mkdir $native/programs
 
 # In files, since everybody on the machine can read arguments.
 cat >$native/client.cnf <<INI

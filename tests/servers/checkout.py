@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pymysql
 
-from deploy.local.machine import SERVICES, status
-from deploy.local.native import Native, is_ready
+from deploy.local.machine import SERVICES, answers
+from deploy.local.native import Native, serves
 from tests.servers.processes import ROOT, free_port, settings_file
 from tests.servers.stacks import NO_LIMITS, outside
 from tests.stack.http_api import HttpApi
@@ -68,13 +68,11 @@ class Checkout:
         # Until the new one has written its number, workers of the killed one may answer.
         if part == "gateway":
             written = (self.local / "native/gateway/run/nginx.pid").read_text()
-            return (
-                written.strip() == str(pid) and status(f"127.0.0.1:{self.port}", "/healthz") == 200
-            )
+            return written.strip() == str(pid) and answers(f"127.0.0.1:{self.port}", "/healthz")
         if part in SERVICES:
             name = self.native.instances(part)[0]
             written = (self.local / f"native/programs/{name}.pid").read_text()
-            return written.strip() == str(pid) and is_ready(str(self.port_of(part)))
+            return written.strip() == str(pid) and serves(name)
         return True
 
     def port_of(self, service: str) -> int:

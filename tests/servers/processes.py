@@ -22,7 +22,7 @@ import pymysql
 import redis
 
 from deploy.local import gateway
-from deploy.local.machine import PATH, ROOT, children, free_port, program, settings_file, status
+from deploy.local.machine import PATH, ROOT, answers, children, free_port, program, settings_file
 
 #: What the native stack is made of.
 PROGRAMS = ("mariadbd", "mariadb-install-db", "redis-server", "nginx", "pgrep")
@@ -45,7 +45,7 @@ def missing_programs() -> list[str]:
 
 def get_health(address: str) -> None:
     """Raise `OSError` unless an HTTP server says that it lives."""
-    if status(address, "/healthz") != 200:
+    if not answers(address, "/healthz"):
         raise OSError("it does not say that it lives")
 
 
