@@ -367,7 +367,7 @@ def environ(backend: Backend, product_hashing: dict[str, int]) -> dict[str, str]
 @pytest.fixture(scope="session")
 def application(backend: Backend, environ: dict[str, str]) -> Iterator[Any]:
     """All three services behind their paths, in this process; they log into a file each."""
-    from deploy.local import embedded
+    from services import embedded
 
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():

@@ -113,12 +113,6 @@ def network_address() -> str | None:
         return str(probe.getsockname()[0])
 
 
-def url_for_phones() -> str | None:
-    """Return the URL that leads phones in the same network to `make run`, if it lets them in."""
-    address = network_address() if os.environ.get("HOST") in EVERYWHERE else None
-    return f"http://{address}:{os.environ.get('PORT', '8080')}/" if address else None
-
-
 def answers(address: str, path: str = "/readyz") -> bool:
     """Return whether an HTTP server answers that all is well, whatever proxy is set."""
     with (

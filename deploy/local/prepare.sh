@@ -18,7 +18,7 @@ chmod 700 .local/log $native/database $native/redis
 
 [ -e .local/keys/private.pem ] || "$1" -m deploy.keys .local/keys
 chmod 700 .local/keys
-"$1" -m deploy.api.site $native/gateway/site
+"$1" -m services.pages.site $native/gateway/site
 chmod -R a+rX $native/gateway/site
 
 # Servers of a supervisord that was killed, where the system has not ended them with it.

@@ -12,8 +12,8 @@ from deploy.local.machine import (
     LOCAL,
     Refused,
     free_address,
+    network_address,
     run,
-    url_for_phones,
     webhooks_file,
 )
 from shared.mail_url import KEEP, is_loopback
@@ -83,19 +83,20 @@ def serve() -> None:
     )
     options = ["--config=deploy/gunicorn.conf.py", f"--bind={address}", "--workers=1"]
     options += [f"--pid={PID_FILE}", "--worker-class=services.sync.live.worker.Worker"]
-    command = [sys.executable, "-m", "gunicorn", *options, "deploy.local.embedded:create_app()"]
+    command = [sys.executable, "-m", "gunicorn", *options, "services.embedded:create_app()"]
     os.execv(sys.executable, command)
 
 
 def for_phones(url: str) -> str:
-    """Return the lines that say where a phone reaches `url`, if it does."""
+    """Return the lines that say where a phone reaches `url`, if it does; tell the playground too."""
     if os.environ.get("HOST") not in EVERYWHERE:
         return ""
     port = url.rpartition(":")[2]
     emulator = f"  http://10.0.2.2:{port}/v1  from Android's emulator\n"
-    if phones := url_for_phones():
-        return f"  {phones}v1  from phones in the same network\n{emulator}"
-    return f"This machine is in no network that a phone could be in.\n{emulator}"
+    if (address := network_address()) is None:
+        return f"This machine is in no network that a phone could be in.\n{emulator}"
+    os.environ["PHONES_URL"] = f"http://{address}:{port}/"
+    return f"  http://{address}:{port}/v1  from phones in the same network\n{emulator}"
 
 
 def flask(service: str, *command: str) -> None:

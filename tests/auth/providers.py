@@ -16,7 +16,7 @@ def trusting(
     directory: Path, settings: dict[str, str] | None = None, **issuers: Issuer
 ) -> Iterator[Api]:
     """All three services, with these providers and other settings of their own."""
-    from deploy.local import embedded
+    from services import embedded
 
     file = directory / "providers.toml"
     file.write_text(providers_file(**issuers))

@@ -14,7 +14,7 @@ import services.auth
 import services.sync
 import services.users
 from deploy.keys import PRIVATE_KEY, PUBLIC_KEYS
-from deploy.local import embedded
+from services import embedded
 from tests.api import Api, assert_problem
 from tests.conftest import ROOT
 

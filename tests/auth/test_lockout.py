@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from werkzeug.test import TestResponse
 
 import services.auth
-from deploy.local import embedded
+from services import embedded
 from shared import config
 from shared.accounts import lockout, passwords
 from shared.database.base import db

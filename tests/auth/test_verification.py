@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import services.auth
-from deploy.local import embedded
+from services import embedded
 from tests.api import PASSWORD, Api, Device, assert_problem, new_email
 from tests.clock import Clock
 from tests.mails import forgot, mails, verification_code, verify

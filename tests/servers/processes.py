@@ -421,7 +421,7 @@ class Gateway(ManagedProcess):
         **settings: str,
     ) -> None:
         super().__init__(directory, port, log)
-        #: Where the pages of deploy/api/site.py are to be.
+        #: Where the pages of services/pages/site.py are to be.
         self.site = directory / "site"
         #: Where it tells Prometheus how it is.
         self.status_port = free_port()

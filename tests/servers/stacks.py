@@ -11,8 +11,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from deploy.api import site
 from deploy.grants import grant
+from services.pages import site
 from tests.servers import processes
 from tests.servers.commands import run_module
 

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 import services.sync
-from deploy.local import embedded
+from services import embedded
 from shared.database import errors
 from shared.database.base import db
 from shared.database.engines import AT_ONCE, SharingTls

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy import backup
-from deploy.local import embedded
+from services import embedded
 from services.sync import create_app
 from tests.api import Api, Device, assert_problem, project, wire
 from tests.conftest import ROOT, Backend, alembic

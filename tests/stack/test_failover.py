@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import make_url
 
 import services.sync
-from deploy.local import embedded
+from services import embedded
 from shared import redis
 from shared.database import engines
 from tests.api import Api, Device, assert_problem, changes, project

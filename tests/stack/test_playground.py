@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from deploy.local import playground
 from deploy.local.machine import network_address
+from services.embedded import playground
 from services.openapi import describe
 from tests.conftest import ROOT, lacking, on_servers
 from tests.servers.stacks import Embedded, Server

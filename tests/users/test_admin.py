@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 import services.users
-from deploy.local import embedded
+from services import embedded
 from tests.api import PASSWORD, Api, Device, assert_problem, new_email
 from tests.conftest import Backend, alembic, promote_to_admin
 from tests.mails import mails, verify

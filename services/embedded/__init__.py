@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
-from deploy.api import site
-from deploy.local import playground
-from deploy.local.cors import allow_local_origins
-from deploy.local.machine import SERVICES
+from services.embedded import playground
+from services.embedded.cors import allow_local_origins
+from services.pages import site
 from services.sync.webhooks.deliverer import Deliverer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+SERVICES = ("auth", "users", "sync")
 #: Whose the paths are that do not begin with the name of their service.
 OWNERS = {"spaces": "sync", "service": "sync"}
 
@@ -40,7 +40,7 @@ def create_app(**overrides: Any) -> "WSGIApplication":
         return app
 
     served = allow_local_origins(application)
-    # deploy/gunicorn.conf.py starts what runs in the background.
+    # shared/hooks.py starts what runs in the background.
     extensions = {**apps["auth"].extensions}
     if apps["sync"].extensions["receivers"]:
         extensions["deliverer"] = Deliverer(apps["sync"])

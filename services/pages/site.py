@@ -1,4 +1,4 @@
-"""The pages that go with the API: `python -m deploy.api.site DIRECTORY` writes them for the gateway."""
+"""The pages that go with the API: `python -m services.pages.site DIRECTORY` writes them for the gateway."""
 
 import json
 import sys
