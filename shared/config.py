@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,11 @@ from environs import Env, ValidationError, validate
 
 from shared.database.urls import check_database_url, check_redis_url
 from shared.mail_url import check_mail_url
-from shared.providers import check_providers_file
-from shared.receivers import check_webhooks_file
+from shared.providers import read_providers
+from shared.receivers import read_receivers
 
 #: What a body may have (docs/api.md, "Conventions"); a push has a limit of its own.
 MAX_BODY_BYTES = 64 * 1024
-
-
 #: OWASP's minimum for Argon2id: 19 MiB, two passes.
 MIN_MEMORY_KIB, MIN_PASSES = 19456, 2
 
@@ -41,12 +40,12 @@ def load_mail(env: Env) -> dict[str, Any]:
 
 def load_webhooks(env: Env) -> dict[str, Any]:
     """Read the setting by which a service knows whom to tell what changes."""
-    return {"WEBHOOKS_FILE": env.str("WEBHOOKS_FILE", "", validate=check_webhooks_file)}
+    return {"WEBHOOKS_FILE": env.str("WEBHOOKS_FILE", "", validate=read_by(read_receivers))}
 
 
 def load_accounts(env: Env) -> dict[str, Any]:
     """Read the settings of the services that change accounts."""
-    providers = env.str("OIDC_PROVIDERS_FILE", "", validate=check_providers_file)
+    providers = env.str("OIDC_PROVIDERS_FILE", "", validate=read_by(read_providers))
     return load_passwords(env) | load_mail(env) | {"OIDC_PROVIDERS_FILE": providers}
 
 
@@ -54,6 +53,22 @@ def readable(path: Path) -> None:
     """Refuse a file that cannot be read."""
     if not os.access(path, os.R_OK) or not path.is_file():
         raise ValidationError("The file does not exist or cannot be read.")
+
+
+def read_by(read: Callable[[str], object]) -> Callable[[str], None]:
+    """Return what refuses the path of a TOML file that `read` cannot read, or finds to say something else."""
+
+    def check(path: str) -> None:
+        try:
+            read(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValidationError(f"The file cannot be read: {error}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise ValidationError(f"The file cannot be read as TOML: {error}") from error
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+    return check
 
 
 def load(service_settings: Callable[[Env], dict[str, Any]]) -> dict[str, Any]:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from environs import ValidationError
-
 from shared.mail_url import is_loopback
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -66,13 +64,3 @@ def is_safe(url: str) -> bool:
     if not host or parts.username is not None:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
-
-
-def check_providers_file(path: str) -> None:
-    """Refuse a file that cannot be read, or does not say what it must."""
-    try:
-        read_providers(path)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ValidationError(f"The file cannot be read as TOML: {error}") from error
-    except ValueError as error:
-        raise ValidationError(str(error)) from error

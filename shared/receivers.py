@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from environs import ValidationError
-
 from shared.providers import is_safe
 
 NAME = re.compile(r"[a-z0-9-]{1,32}")
@@ -73,15 +71,3 @@ def _key(name: str, secret: Any) -> bytes:
         f"{name}: a secret is whsec_ and {MIN_SECRET} to {MAX_SECRET} random bytes in base64:"
         " echo whsec_$(openssl rand -base64 32)."
     )
-
-
-def check_webhooks_file(path: str) -> None:
-    """Refuse a file that cannot be read, or does not say what it must."""
-    try:
-        read_receivers(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValidationError(f"The file cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ValidationError(f"The file cannot be read as TOML: {error}") from error
-    except ValueError as error:
-        raise ValidationError(str(error)) from error

@@ -7,7 +7,8 @@ import pytest
 from environs import ValidationError
 
 from shared.accounts import issuers
-from shared.providers import Provider, check_providers_file, is_safe, read_providers
+from shared.config import read_by
+from shared.providers import Provider, is_safe, read_providers
 
 GOOD = """
 [providers.google]
@@ -19,7 +20,7 @@ client_ids = ["web", "ios"]
 def test_a_file_names_providers_their_issuers_and_our_apps(tmp_path: Path) -> None:
     file = tmp_path / "providers.toml"
     file.write_text(GOOD)
-    check_providers_file(str(file))
+    read_by(read_providers)(str(file))
     google = Provider("google", "https://accounts.google.com", ("web", "ios"))
     assert read_providers(str(file)) == {"google": google}
     assert read_providers("") == {}
@@ -52,12 +53,12 @@ def test_a_file_that_says_something_else_keeps_the_service_from_starting(
     file = tmp_path / "providers.toml"
     file.write_text(text)
     with pytest.raises(ValidationError):
-        check_providers_file(str(file))
+        read_by(read_providers)(str(file))
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="cannot be read"):
-        check_providers_file(str(tmp_path / "nowhere"))
+        read_by(read_providers)(str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from environs import ValidationError
 
-from shared.receivers import check_webhooks_file, read_receivers
+from shared.config import read_by
+from shared.receivers import read_receivers
 from tests.servers.receiver import new_secret
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
@@ -20,7 +21,7 @@ secrets = ["{SECRET}", "{new_secret()}"]
 def test_a_file_names_receivers_their_urls_and_what_signs(tmp_path: Path) -> None:
     file = tmp_path / "webhooks.toml"
     file.write_text(GOOD)
-    check_webhooks_file(str(file))
+    read_by(read_receivers)(str(file))
     [(name, receiver)] = read_receivers(str(file)).items()
     assert (name, receiver.name) == ("backoffice", "backoffice")
     assert receiver.url == "https://hooks.example.com/app?x=1"
@@ -79,11 +80,11 @@ def test_a_file_that_says_something_else_keeps_the_service_from_starting(
     file = tmp_path / "webhooks.toml"
     file.write_text(text)
     with pytest.raises(ValidationError) as refused:
-        check_webhooks_file(str(file))
+        read_by(read_receivers)(str(file))
     # No secret is repeated, not even one that is none.
     assert SECRET.removeprefix("whsec_")[:10] not in str(refused.value)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="cannot be read"):
-        check_webhooks_file(str(tmp_path / "nowhere"))
+        read_by(read_receivers)(str(tmp_path / "nowhere"))
