@@ -63,6 +63,18 @@ class Ticked:
         return self.owner.table
 
 
+#: What goes a day after a time that it has itself.
+EXPIRING: tuple[tuple[InstrumentedAttribute[str], InstrumentedAttribute[int]], ...] = (
+    (Invitation.id, Invitation.expires_at),
+    (Session.id, Session.expires_at),
+    (LoginFailures.email_hash, LoginFailures.first_failed_at),
+    (Revocation.session_id, Revocation.until),
+    (Mail.id, Mail.expires_at),
+    (MailCode.id, MailCode.expires_at),
+    (MailAddress.address_hash, MailAddress.last_at),
+)
+
+
 def purge(tombstone_days: int) -> dict[str, int]:
     """Remove everything that is old enough, in small transactions; return rows by table.
 
@@ -70,7 +82,18 @@ def purge(tombstone_days: int) -> dict[str, int]:
     says up to which tick tombstones are gone, and pull goes by that.
     """
     now = now_ms()
-    before = now - tombstone_days * DAY_MS
+    purged = _purge_synced(now - tombstone_days * DAY_MS)
+    for key, time in EXPIRING:
+        purged[key.class_.__tablename__] = _purge_rows(key, time < now - DAY_MS)
+    untold = now - WEBHOOK_DAYS * DAY_MS
+    purged["webhook_outbox"] = _purge_changes(untold)
+    purged["webhook_batches"] = _purge_rows(WebhookBatch.id, WebhookBatch.made_at < untold)
+    log.info("purged", extra={"rows": purged})
+    return purged
+
+
+def _purge_synced(before: int) -> dict[str, int]:
+    """Remove what devices may still need until they have pulled: tombstones, and what says who left."""
     purged = {
         table.name: _purge_tombstones(table, before) + _purge_nobodys(table)
         for table in synced_tables()
@@ -89,21 +112,6 @@ def purge(tombstone_days: int) -> dict[str, int]:
         Ticked(resend.user_id, resend.row_id, resend.tick, resend.tick < before)
     )
     purged["spaces"] = _purge_spaces(before)
-    purged["invitations"] = _purge_rows(Invitation.id, Invitation.expires_at < now - DAY_MS)
-    purged["sessions"] = _purge_rows(Session.id, Session.expires_at < now - DAY_MS)
-    purged["login_failures"] = _purge_rows(
-        LoginFailures.email_hash, LoginFailures.first_failed_at < now - DAY_MS
-    )
-    purged["revocations"] = _purge_rows(Revocation.session_id, Revocation.until < now - DAY_MS)
-    purged["mail_outbox"] = _purge_rows(Mail.id, Mail.expires_at < now - DAY_MS)
-    purged["mail_codes"] = _purge_rows(MailCode.id, MailCode.expires_at < now - DAY_MS)
-    purged["mail_addresses"] = _purge_rows(
-        MailAddress.address_hash, MailAddress.last_at < now - DAY_MS
-    )
-    untold = now - WEBHOOK_DAYS * DAY_MS
-    purged["webhook_outbox"] = _purge_changes(untold)
-    purged["webhook_batches"] = _purge_rows(WebhookBatch.id, WebhookBatch.made_at < untold)
-    log.info("purged", extra={"rows": purged})
     return purged
 
 
