@@ -13,7 +13,7 @@ from sqlalchemy import select, true
 
 from services.sync import metering
 from services.sync.moving import Again
-from services.sync.plan import Push, PushResult
+from services.sync.plan import Push, PushResult, result
 from services.sync.schemas import LATEST, Changes
 from services.sync.sharing import named_spaces, remember_revived, sort, write_sorted
 from services.sync.sorting import SERVER, Key, Sorting
@@ -127,7 +127,17 @@ def apply(
     sort(sorting, changes)
     has_strays = write_sorted(push, sorting)
     remember_revived(sorting)
-    return _result(push, held, sorting, has_strays=has_strays)
+    space = held.spaces.get(push.user_id)
+    return result(
+        push,
+        held.clocks[push.user_id] if space is None else space.last_tick,
+        sorting.made,
+        # What is refused is told to the server, which pulls nothing.
+        takes_tick=bool(sorting.spaces),
+        has_strays=has_strays,
+        refused=sorting.refused,
+        others=_give(held, sorting.spaces),
+    )
 
 
 def _living(held: Held, users: Collection[str]) -> list[str]:
@@ -139,24 +149,6 @@ def _living(held: Held, users: Collection[str]) -> list[str]:
 def _check_there(space_id: str, there: Collection[str]) -> None:
     if space_id not in there:
         raise NoSuchSpace
-
-
-def _result(push: Push, held: Held, sorting: Sorting, *, has_strays: bool) -> PushResult:
-    space = held.spaces.get(push.user_id)
-    present = held.clocks[push.user_id] if space is None else space.last_tick
-    made = sorting.made
-    return PushResult(
-        timestamp=push.tick if sorting.spaces else present,
-        since=present,
-        up_to_date=not (has_strays or sorting.refused)
-        and not any(table.repaired or table.differs for table in made.values()),
-        resolved={},
-        repaired={name: table.repaired for name, table in made.items() if table.repaired},
-        ignored={name: list(table.ignored) for name, table in made.items() if table.ignored},
-        refused=sorting.refused,
-        with_unknown_columns=sum(table.with_unknown_columns for table in made.values()),
-        others=_give(held, sorting.spaces),
-    )
 
 
 def _give(held: Held, touched: Collection[str]) -> Mapping[str, int]:

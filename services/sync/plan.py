@@ -118,20 +118,21 @@ def result(
     present: int,
     made: Mapping[str, Decisions],
     *,
-    has_written: bool,
+    takes_tick: bool,
     has_strays: bool,
     refused: Refusals | None = None,
     others: Mapping[str, int] | None = None,
 ) -> PushResult:
-    """Return what became of a push; `present` is the user's clock before it.
+    """Return what became of a push; `present` is the clock before it, of whose the records are.
 
-    `has_strays`: whether rows were changed that it did not name. `others`: see `PushResult`.
+    `takes_tick`: whether anybody has something to hear of. `has_strays`: whether rows were changed that it
+    did not name. `others`: see `PushResult`.
     """
     refused = refused or {}
     return PushResult(
-        timestamp=push.tick if has_written or refused else present,
+        timestamp=push.tick if takes_tick else present,
         since=present,
-        up_to_date=present == push.last_pulled_at
+        up_to_date=(push.is_server or present == push.last_pulled_at)
         and not has_strays
         and not refused
         and not any(t.conflicts or t.repaired or t.differs for t in made.values()),
@@ -180,44 +181,61 @@ def _decide_record(
     row: Row | None,
     made: Decisions,
 ) -> None:
-    id_ = record["id"]
+    """Decide one record that is to be written, given the row of its id."""
     _note_unknown_columns(table, record, made)
     has = _known(push, row)
-    action = merge.RULES[has, operation]
     values, is_repaired = repair_record(record, table.columns)
     if table.is_shareable and SPACE.name in record:
         is_repaired = not _read_space(push, record[SPACE.name], values) or is_repaired
-    changed = record.get("_changed")
-    is_conflict = merge.is_conflict(has, operation)
     if row is not None and has is Known.UNSEEN:
-        if operation == "created" and merge.is_repeat(row, push.session_id, push.last_pulled_at):
-            action = merge.repeat_action(row)
-            values = merge.changed_values(changed, values)
-            # Edits that are not written are a conflict; a repeat that has none is not.
-            is_conflict = action is Action.KEEP and not values.items() <= row.values.items()
-        else:
-            has_pulled = row.born <= push.last_pulled_at
-            values = merge.merged_values(operation, changed, values, has_pulled=has_pulled)
+        action, values, is_conflict = _merge(push, operation, record.get("_changed"), row, values)
+    else:
+        action, is_conflict = merge.RULES[has, operation], merge.is_conflict(has, operation)
     if is_conflict:
-        made.conflicts.append(id_)
+        made.conflicts.append(record["id"])
     if action is Action.KEEP:
         return
     if is_repaired:
-        made.repaired.append(id_)
-    after = {**(table.empty_values if row is None else row.values), **values}
-    lived = row is not None and not row.is_deleted
-    is_orphan, is_altered = read_parents(table, after, row.values if row and lived else {})
-    has_seen = has in (Known.SEEN, Known.SEEN_TOMBSTONE)
-    new = Row(id_, after, is_deleted=is_orphan)
+        made.repaired.append(record["id"])
+    before = None if row is None or row.is_deleted else row.values
+    new = Row(
+        record["id"],
+        {**(table.empty_values if row is None else row.values), **values},
+        is_deleted=False,
+    )
+    new.is_deleted, is_altered = read_parents(table, new.values, before or {})
+    made.differs = made.differs or new.is_deleted or is_altered
     # Rows that stay the same are not written, unless their new tick is what makes the device pull
     # them: because a value was changed, or to learn that the row that it has alive is deleted.
-    stays = row is not None and (after, is_orphan) == (row.values, row.is_deleted)
-    made.differs = made.differs or is_orphan or is_altered
-    pulls_it = has_seen and not push.is_server
-    if stays and not (pulls_it and (is_repaired or is_orphan or is_altered)):
+    stays = row is not None and (new.values, new.is_deleted) == (row.values, row.is_deleted)
+    pulls_it = has in (Known.SEEN, Known.SEEN_TOMBSTONE) and not push.is_server
+    if stays and not (pulls_it and (is_repaired or new.is_deleted or is_altered)):
         return
-    made.has_deaths = made.has_deaths or (is_orphan and lived)
-    if not is_orphan and _names_another_parent(table, after, row):
+    _write(table, action, new, before, made)
+
+
+def _merge(
+    push: Push, operation: Operation, changed: object, row: Row, values: dict[str, Any]
+) -> tuple[Action, dict[str, Any], bool]:
+    """Return what becomes of a live row that the device has not seen: by which values, and whether that is
+    a conflict.
+    """
+    if operation == "created" and merge.is_repeat(row, push.session_id, push.last_pulled_at):
+        action = merge.repeat_action(row)
+        values = merge.changed_values(changed, values)
+        # Edits that are not written are a conflict; a repeat that has none is not.
+        return action, values, action is Action.KEEP and not values.items() <= row.values.items()
+    has_pulled = row.born <= push.last_pulled_at
+    values = merge.merged_values(operation, changed, values, has_pulled=has_pulled)
+    return merge.RULES[Known.UNSEEN, operation], values, True
+
+
+def _write(
+    table: SyncedTable, action: Action, new: Row, before: dict[str, Any] | None, made: Decisions
+) -> None:
+    """Add a row to what is written. `before`: the row while it lived."""
+    made.has_deaths = made.has_deaths or (new.is_deleted and before is not None)
+    if not new.is_deleted and _names_another_parent(table, new.values, before or {}):
         made.names_parents = True
     if action in (Action.INSERT, Action.REVIVE):
         made.inserted.append(new)
@@ -269,9 +287,10 @@ def _cascades(column: Column) -> bool:
     return column.relation is not None and column.relation.on_delete == "cascade"
 
 
-def _names_another_parent(table: SyncedTable, values: dict[str, Any], row: Row | None) -> bool:
+def _names_another_parent(
+    table: SyncedTable, values: dict[str, Any], before: dict[str, Any]
+) -> bool:
     """Return whether a row names a parent that it did not name while it lived: that one lived too."""
-    before = row.values if row is not None and not row.is_deleted else {}
     return any(values[c.name] not in (None, before.get(c.name)) for c in table.enforced)
 
 

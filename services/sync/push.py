@@ -91,7 +91,7 @@ def _push(
         outbox.note_changes([user_id], tick)
     else:
         clock.give_back(user_id, present)
-    return result(push, present, made, has_written=touched.has_written, has_strays=strays)
+    return result(push, present, made, takes_tick=touched.has_written, has_strays=strays)
 
 
 def _apply(

@@ -99,7 +99,7 @@ def _attempt(
         push,
         held.clocks[user_id],
         sorting.made,
-        has_written=sorting.takes_tick,
+        takes_tick=sorting.takes_tick,
         has_strays=has_strays or sorting.comes_forward or bool(sorting.hidden),
         refused=sorting.refused,
         others=_give(push, held, sorting),
