@@ -31,7 +31,6 @@ import click
 
 from deploy.local.compose import Compose
 from deploy.local.native import Native
-from shared.database.engines import STATEMENT_S, TRANSACTION_S
 from shared.now import now_ms
 
 Running = Native | Compose
@@ -42,8 +41,6 @@ DATABASE = "app"
 #: What is read at a time, and a megabyte.
 PIECE = 1 << 20
 
-#: A push takes its tick some time before it commits: this long at most.
-MAX_PUSH_MS = (TRANSACTION_S + STATEMENT_S) * 1000
 FIRST_LINE = re.compile(rb"-- taken_at: (\d+)\n")
 LAST_LINE = b"-- Dump completed"
 #: Texts have their line breaks escaped, so what begins a line is a statement.
@@ -63,6 +60,14 @@ OPTIONS = (
 )
 
 
+def longest_push_ms() -> int:
+    """Return how long before its commit a push may have taken its tick."""
+    # By itself, most of what any other command would import.
+    from shared.database.engines import STATEMENT_S, TRANSACTION_S
+
+    return (TRANSACTION_S + STATEMENT_S) * 1000
+
+
 def backup(stack: Running, directory: Path, database: str = DATABASE) -> Path:
     """Write a dump into `directory`, both for their owner only; return its path."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -74,7 +79,7 @@ def backup(stack: Running, directory: Path, database: str = DATABASE) -> Path:
             new.touch(mode=0o600)
             with new.open("wb") as raw:
                 with gzip.open(raw, "wb", compresslevel=3) as file:
-                    file.write(b"-- taken_at: %d\n" % (now_ms() - MAX_PUSH_MS))
+                    file.write(b"-- taken_at: %d\n" % (now_ms() - longest_push_ms()))
                     dump(stack, database, file, f"Dumping the database to {path} (MB)")
                 raw.flush()
                 os.fsync(raw.fileno())
@@ -159,7 +164,8 @@ def refuse(why: str) -> NoReturn:
 def restore(stack: Running, path: Path, database: str = DATABASE) -> None:
     """Put the dump at `path` in the place of the database, and start the services on it."""
     beside = f"{database}_restored"
-    replaced = f"{database}_replaced_{time.strftime('%Y%m%d_%H%M%S')}"
+    # With milliseconds: one that was killed may be run again within the second.
+    replaced = f"{database}_replaced_{time.strftime('%Y%m%d_%H%M%S')}_{now_ms() % 1000:03d}"
     print(f"Checking {path}", flush=True)
     lost_after = check(path)
     # What one that was killed has left.
