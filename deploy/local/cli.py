@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy.engine import make_url
 
 from deploy import backup
 from deploy.local import run as embedded
 from deploy.local.compose import Compose
 from deploy.local.machine import INSTANCES, LOCAL, PARTS, ROOT, SERVICES, Refused
 from deploy.local.native import Native
-from shared.database.engines import engine_options, look_up_options
 
 #: Nobody needs more on one machine, and a slip of the finger must not fill it with processes.
 MAX_INSTANCES = 16
@@ -40,6 +38,11 @@ def running() -> Native | Compose:
 
 def connections(counts: dict[str, int], processes: int) -> int:
     """Return how many connections are open at most, also while a service is replaced."""
+    # By itself, most of what a command would import.
+    from sqlalchemy.engine import make_url
+
+    from shared.database.engines import engine_options, look_up_options
+
     url = make_url("mysql+pymysql://")
     pools = (engine_options(url), look_up_options(url))
     each = processes * sum(pool["pool_size"] + pool["max_overflow"] for pool in pools)
