@@ -5,9 +5,10 @@ from typing import Any
 from flask import Blueprint, current_app, g
 from sqlalchemy import Row
 
+from services.sync import invitations, spaces
 from services.sync import space_schemas as schemas
-from services.sync import spaces
-from services.sync.spaces import LastOwner, SpaceFull, TooManyInvitations, TooManySpaces
+from services.sync.invitations import SpaceFull, TooManyInvitations
+from services.sync.spaces import LastOwner, TooManySpaces
 from shared.auth.guard import require_access_token
 from shared.web.calls import call
 from shared.web.errors import Forbidden, NotFound
@@ -80,28 +81,28 @@ def remove_member(space_id: str, user_id: str) -> None:
 )
 def invite(body: Fields, space_id: str) -> Row[Any]:
     """Invite the holder of an address into a space."""
-    return spaces.invite(g.caller.user_id, space_id, **body)
+    return invitations.invite(g.caller.user_id, space_id, **body)
 
 
 @bp.get("/<id:space_id>/invitations")
 @call(answers=schemas.InvitationsSchema, errors=(NotFound, Forbidden))
 def list_invitations(space_id: str) -> Fields:
     """List the open invitations to a space."""
-    return {"invitations": spaces.list_invitations(g.caller.user_id, space_id)}
+    return {"invitations": invitations.list_invitations(g.caller.user_id, space_id)}
 
 
 @bp.delete("/<id:space_id>/invitations/<id:invitation_id>")
 @call(errors=(NotFound, Forbidden))
 def withdraw(space_id: str, invitation_id: str) -> None:
     """Withdraw an invitation."""
-    spaces.withdraw(g.caller.user_id, space_id, invitation_id)
+    invitations.withdraw(g.caller.user_id, space_id, invitation_id)
 
 
 @bp.get("/invitations")
 @call(answers=schemas.MyInvitationsSchema)
 def list_my_invitations() -> Fields:
     """List the open invitations for oneself."""
-    return {"invitations": spaces.list_my_invitations(g.caller.user_id)}
+    return {"invitations": invitations.list_my_invitations(g.caller.user_id)}
 
 
 @bp.post("/invitations/<id:invitation_id>/accept")
@@ -109,11 +110,11 @@ def list_my_invitations() -> Fields:
 def accept(invitation_id: str) -> Row[Any]:
     """Accept an invitation."""
     max_members = current_app.config["SPACE_MAX_MEMBERS"]
-    return spaces.accept(g.caller.user_id, invitation_id, max_members)
+    return invitations.accept(g.caller.user_id, invitation_id, max_members)
 
 
 @bp.post("/invitations/<id:invitation_id>/decline")
 @call(errors=(NotFound,))
 def decline(invitation_id: str) -> None:
     """Decline an invitation."""
-    spaces.decline(g.caller.user_id, invitation_id)
+    invitations.decline(g.caller.user_id, invitation_id)

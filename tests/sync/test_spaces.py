@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
 import services.sync
+from services.sync import invitations
 from services.sync import spaces as spaces_module
 from shared.database.base import db
 from shared.database.transaction import transaction
@@ -346,7 +347,7 @@ def test_an_invitation_is_told_by_mail_three_times_an_hour(device: Device, clock
 def test_a_space_has_a_bounded_number_of_open_invitations(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spaces_module, "MAX_INVITATIONS", 2)
+    monkeypatch.setattr(invitations, "MAX_INVITATIONS", 2)
     space = make_space(device)
     first, second = new_email(), new_email()
     invite(device, space, first)
@@ -386,9 +387,9 @@ def test_a_member_who_accepts_an_invitation_stays_in_their_role(house: House) ->
 def test_a_full_space_takes_nobody_and_the_invitation_stays(
     house: House, monkeypatch: pytest.MonkeyPatch, app: Flask
 ) -> None:
-    original = spaces_module.accept
+    original = invitations.accept
     monkeypatch.setattr(
-        spaces_module, "accept", lambda user, invitation, _: original(user, invitation, 3)
+        invitations, "accept", lambda user, invitation, _: original(user, invitation, 3)
     )
     path = f"/spaces/invitations/{house.invitation}/accept"
     assert_problem(ask(house["invited"], "POST", path), 409, "space_full")
@@ -532,9 +533,9 @@ def at_once(*calls: tuple[Device, str, str]) -> list[int]:
 def test_two_who_accept_the_last_place_at_once_get_it_once(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = spaces_module.accept
+    original = invitations.accept
     monkeypatch.setattr(
-        spaces_module, "accept", lambda user, invitation, _: original(user, invitation, 4)
+        invitations, "accept", lambda user, invitation, _: original(user, invitation, 4)
     )
     second = invite(house["owner"], house.space, house["stranger"].email)
     statuses = at_once(
