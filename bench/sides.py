@@ -23,7 +23,8 @@ from tests.servers.processes import children
 from tests.stack.http_api import HttpApi
 
 TICKS = os.sysconf("SC_CLK_TCK")
-QUIET = {"LOG_LEVEL": "INFO", "LOG_TEXT": "false", "WEB_CONCURRENCY": "2"}
+#: As in production.
+QUIET = {"LOG_LEVEL": "INFO", "LOG_TEXT": "false", "LOG_SQL": "false", "WEB_CONCURRENCY": "2"}
 #: Has wrk say what it measured: requests, and two percentiles in microseconds.
 SAY = """
 function done(summary, latency)
