@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Select, bindparam, case, exists, func, null, select, update
+from sqlalchemy import Select, bindparam, case, exists, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from shared.auth.revocations import Ended, record
@@ -75,8 +75,6 @@ FIND_CALLER = (
 #: The same with the profile in place of the clock, for a service that needs the account's row anyway. As one
 #: text, since PyMySQL takes longer to read of a column what it is called than the row takes in all.
 FIND_ACCOUNT = FIND_CALLER.with_only_columns(
-    null().label("clock"),
-    User.role,
     func.json_array(
         User.id,
         User.email,
@@ -102,8 +100,10 @@ def find_caller(
     row = look_up(query, values)
     if row is None:
         return None
-    profile = None if query is FIND_CALLER else read_profile(row.profile)
-    return Caller(user_id, session_id, row.clock, row.role, profile)
+    if query is FIND_CALLER:
+        return Caller(user_id, session_id, row.clock, row.role)
+    profile = read_profile(row.profile)
+    return Caller(user_id, session_id, role=profile.role, profile=profile)
 
 
 def read_profile(text: str) -> Profile:

@@ -11,12 +11,14 @@ from sqlalchemy import CursorResult
 
 #: Rows that are in a service's memory at a time.
 BATCH = 1000
+#: Options of a statement whose rows are taken as they come.
+STREAMED = {"yield_per": 1}
 
 
 def first_values(result: CursorResult[Any]) -> Iterator[list[bytes]]:
     """Yield the first value of each row, a text in UTF-8, in lists of about `BATCH`.
 
-    `result` is one of PyMySQL that is streamed (`yield_per=1`). Most of that driver's time for a row goes
+    `result` is one of PyMySQL that is `STREAMED`. Most of that driver's time for a row goes
     to what a single text has no need of, so rows that it has received already are taken from its buffer.
     """
     cursor: Any = result.cursor

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import Row, Select, text
@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from shared.database import engines, errors
 from shared.database.base import db
+from shared.database.bulk import compiled
 from shared.database.engines import RETRY_FOR_S, TRANSACTION_S
 from shared.observability import metrics
 
@@ -29,14 +30,19 @@ def look_up(
     What every request asks. A connection that was lost while it was idle is replaced, once.
     """
     engine = db.engines["look_ups"]
+    sql, constants = _compiled(engine.dialect, query)
+    sent = {**constants, **values}
     try:
         with engine.connect() as connection:
-            return connection.execute(query, values).one_or_none()
+            return connection.exec_driver_sql(sql, sent).one_or_none()
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise
     with engine.connect() as connection:
-        return connection.execute(query, values).one_or_none()
+        return connection.exec_driver_sql(sql, sent).one_or_none()
+
+
+_compiled = cache(compiled)
 
 
 def takes_writes() -> bool:

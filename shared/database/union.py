@@ -26,11 +26,10 @@ from sqlalchemy import (
 
 from shared.database.bulk import compiled
 from shared.database.json_rows import json_value, quoted
-from shared.database.received import BATCH, first_values
+from shared.database.received import BATCH, STREAMED, first_values
 
 #: A tag is a line break, which no JSON has, the four digits of the part's number, and that of the row's kind.
 TAG_BYTES = 6
-STREAMED = {"yield_per": 1}
 #: An escape that MariaDB writes in upper case, and nobody else. Pairs of backslashes before it are
 #: backslashes of the text; after an odd one it would be the text's own "u000B".
 ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u00[01][A-F]")
