@@ -3,9 +3,11 @@
 import http.client
 import os
 import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle
 from typing import Any
@@ -111,6 +113,37 @@ def assert_lives_meanwhile(
     assert sync.get("/healthz") == 200
     assert sum(not future.done() for future in first) >= WAITING
     return [future.result() for future in first + more]
+
+
+def test_connections_that_are_kept_open_hold_no_thread(sync: Sync) -> None:
+    with ExitStack() as stack:
+        for _ in range(2 * THREADS):
+            connection = http.client.HTTPConnection("127.0.0.1", sync.service.port, timeout=20)
+            stack.callback(connection.close)
+            connection.request("GET", "/healthz")
+            connection.getresponse().read()
+        assert sync.get("/healthz") == 200
+
+
+def test_connections_that_ask_without_pause_leave_the_threads_to_others(sync: Sync) -> None:
+    number = 300
+    everyone = threading.Barrier(2 * THREADS)
+    heard: set[int] = set()
+
+    def ask(caller: int) -> int:
+        """Ask all at once; return how many callers were heard before this one had its last answer."""
+        with socket.create_connection(("127.0.0.1", sync.service.port), timeout=60) as connection:
+            everyone.wait(60)
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: sync\r\n\r\n" * number)
+            answers = b""
+            while answers.count(b"HTTP/1.1 200") < number:
+                assert (received := connection.recv(4096))
+                answers += received
+                heard.add(caller)
+        return len(heard)
+
+    with ThreadPoolExecutor(2 * THREADS) as pool:
+        assert set(pool.map(ask, range(2 * THREADS))) == {2 * THREADS}
 
 
 def test_a_process_lives_while_the_database_hangs_and_serves_when_it_goes_on(
