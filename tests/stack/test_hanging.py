@@ -137,7 +137,8 @@ def test_connections_that_ask_without_pause_leave_the_threads_to_others(sync: Sy
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: sync\r\n\r\n" * number)
             answers = b""
             while answers.count(b"HTTP/1.1 200") < number:
-                assert (received := connection.recv(4096))
+                received = connection.recv(4096)
+                assert received
                 answers += received
                 heard.add(caller)
         return len(heard)
