@@ -1,9 +1,11 @@
 """What all random histories of devices have: those of the demo's tables, and those of random schemas."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from tests.api import Api, Device
 from tests.watermelon_model import ModelDevice
@@ -15,6 +17,31 @@ DEVICES = 3
 which = st.integers(0, DEVICES - 1)
 pick = st.integers(0, 1000)
 lost = st.sampled_from(["", "", "request", "answer", "twice", "late"])
+
+
+def run_histories(machine: type[RuleBasedStateMachine], *, examples: int, steps: int) -> None:
+    """Run so many random histories of so many steps at most."""
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            # Not shrunk: that takes longer than a test may, and the steps are few.
+            phases=[Phase.explicit, Phase.reuse, Phase.generate],
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def meet(devices: Sequence[ModelDevice], rounds: int = 2) -> None:
+    """Let devices sync until all have everything: what a round pushes, the next one brings to the others."""
+    for _ in range(rounds):
+        for device in devices:
+            device.sync()
+    for device in devices:
+        device.pull()
 
 
 class Devices(RuleBasedStateMachine):
@@ -43,12 +70,7 @@ class Devices(RuleBasedStateMachine):
         """Let the devices meet, and hold them against one that comes last."""
         if not hasattr(self, "devices"):
             return
-        # Twice around: what the first round pushes, the second brings to all.
-        for _ in range(2):
-            for device in self.devices:
-                device.sync()
-        for device in self.devices:
-            device.pull()
+        meet(self.devices)
         newcomer = self.device(self.devices[0].api.another())
         newcomer.sync()
         self.check_end(newcomer.rows(), newcomer)

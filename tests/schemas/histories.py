@@ -4,18 +4,16 @@ from collections import defaultdict
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     rule,
-    run_state_machine_as_test,
 )
 
 from shared.models.tables import SyncedTable, tables_by_name
 from tests.api import Api
-from tests.histories import Devices, Rows, lost, pick, which
+from tests.histories import Devices, Rows, lost, pick, run_histories, which
 from tests.schemas.model import rule as rule_of
 from tests.schemas.protocol import Pusher
 from tests.schemas.records import export, record
@@ -177,17 +175,7 @@ class Histories(Devices, Schema):
 
 def play(machine: type[Schema], api: Api, examples: int, steps: int) -> None:
     machine.api = api
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            phases=[Phase.explicit, Phase.reuse, Phase.generate],
-            print_blob=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_histories(machine, examples=examples, steps=steps)
 
 
 def test_any_push_of_any_schema_leaves_what_the_contract_says(api: Api) -> None:

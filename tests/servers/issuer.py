@@ -1,7 +1,6 @@
 """A small OpenID provider of the tests' own, whose keys rotate."""
 
 import json
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -13,13 +12,15 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from tests.servers.serving import Serving
+
 CLIENT_ID = "org.example.app"
 DISCOVERY, KEYS, LOGIN = "/.well-known/openid-configuration", "/keys", "/login"
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
-class Issuer:
+class Issuer(Serving):
     """Publishes keys, and makes tokens with the newest."""
 
     def __init__(self, port: int = 0) -> None:
@@ -41,14 +42,6 @@ class Issuer:
         #: Who signs in in a browser: claims of their tokens.
         self.person: dict[str, Any] = {}
         self.rotate()
-
-    def __enter__(self) -> "Issuer":
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
     def handler(self) -> type[BaseHTTPRequestHandler]:
         issuer = self

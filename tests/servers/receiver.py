@@ -13,6 +13,8 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
+from tests.servers.serving import Serving
+
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -38,7 +40,7 @@ class Told:
         return changes
 
 
-class Receiver:
+class Receiver(Serving):
     """Takes what comes, and answers as a test wants."""
 
     def __init__(self, port: int = 0, secret: str | None = None, path: str = "/hook?a=b") -> None:
@@ -61,14 +63,6 @@ class Receiver:
         self.server = Server(("127.0.0.1", port), self.handler())
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}{path}"
-
-    def __enter__(self) -> "Receiver":
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
     def handler(self) -> type[BaseHTTPRequestHandler]:
         receiver = self

@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     rule,
-    run_state_machine_as_test,
 )
 
 from services.sync.purge import purge
@@ -22,6 +20,7 @@ from services.sync.service import feed
 from shared.now import DAY_MS, now_ms
 from tests.api import Device, assert_problem, changes, project, task, wire
 from tests.conftest import Backend, on_servers
+from tests.histories import run_histories
 from tests.service import Service, new_key
 from tests.sharing import join, make_space
 from tests.statements import sent
@@ -572,16 +571,7 @@ def test_readers_of_any_history_know_in_the_end_what_is_there(
         pass
 
     Machine.first, Machine.service, Machine.sync_service = device, service, sync_service
-    run_state_machine_as_test(
-        Machine,
-        settings=settings(
-            max_examples=25,
-            stateful_step_count=30,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.explicit, Phase.reuse, Phase.generate],
-        ),
-    )
+    run_histories(Machine, examples=25, steps=30)
 
 
 def test_a_long_page_is_sent_as_it_is_read(service: Service, device: Device) -> None:

@@ -6,19 +6,17 @@ Hypothesis makes the histories; a failing one is printed as the steps that lead 
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     initialize,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 import services.sync
 from services.sync.purge import purge
 from tests.api import Api, project, task
-from tests.histories import Devices, Rows, lost, pick, which
+from tests.histories import Devices, Rows, lost, pick, run_histories, which
 from tests.sync.restoring import Backup, deleted_after, forget_restores
 from tests.watermelon_model import ModelDevice, NetworkFailure
 
@@ -256,15 +254,4 @@ def test_after_a_restore_all_devices_come_to_have_what_the_server_has(api: Api) 
 def play(histories: type[Histories], api: Api, examples: int) -> None:
     histories.api = api
     with services.sync.create_app().app_context():
-        run_state_machine_as_test(
-            histories,
-            settings=settings(
-                max_examples=examples,
-                stateful_step_count=30,
-                deadline=None,
-                # Not shrunk: that takes longer than a test may, and the steps are few.
-                phases=[Phase.explicit, Phase.reuse, Phase.generate],
-                print_blob=True,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        run_histories(histories, examples=examples, steps=30)

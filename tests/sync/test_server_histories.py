@@ -5,15 +5,14 @@ ends with each device holding exactly what its user may read.
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import rule, run_state_machine_as_test
+from hypothesis.stateful import rule
 
 import services.sync
 from services.sync.door import NoSuchSpace, push_as_server, writing
 from shared.models.rules import Change, refuse
 from tests.api import Api, project, task, wire
-from tests.histories import pick
+from tests.histories import pick, run_histories
 from tests.rules import ruled
 from tests.sync.test_sharing_histories import SharingHistories, who
 
@@ -132,14 +131,4 @@ class ServerHistories(SharingHistories):
 def test_any_history_with_a_server_and_rules_ends_with_all_devices_equal(api: Api) -> None:
     ServerHistories.api = api
     with services.sync.create_app().app_context(), ruled(**RULES):
-        run_state_machine_as_test(
-            ServerHistories,
-            settings=settings(
-                max_examples=10,
-                stateful_step_count=40,
-                deadline=None,
-                phases=[Phase.explicit, Phase.reuse, Phase.generate],
-                print_blob=True,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        run_histories(ServerHistories, examples=10, steps=40)

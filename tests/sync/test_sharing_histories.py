@@ -7,18 +7,16 @@ messages. Hypothesis makes the histories; a failing one is printed as the steps 
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     rule,
-    run_state_machine_as_test,
 )
 
 import services.sync
 from tests.api import Api, Device, project, task
-from tests.histories import lost, pick
+from tests.histories import lost, meet, pick, run_histories
 from tests.sharing import join, leave, make_space, members_of, spaces_of
 from tests.watermelon_model import ModelDevice, NetworkFailure
 
@@ -193,11 +191,7 @@ class SharingHistories(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "devices"):
             return
-        for _ in range(3):
-            for device in self.devices:
-                device.sync()
-        for device in self.devices:
-            device.pull()
+        meet(self.devices, rounds=3)
         ends = [self.newcomer(user) for user in self.users]
         for number, device in enumerate(self.devices):
             assert device.rows() == ends[USERS[number]], f"device {number}"
@@ -240,15 +234,4 @@ def test_any_history_of_sharing_ends_with_each_device_holding_what_its_user_may_
 ) -> None:
     SharingHistories.api = api
     with services.sync.create_app().app_context():
-        run_state_machine_as_test(
-            SharingHistories,
-            settings=settings(
-                max_examples=10,
-                stateful_step_count=40,
-                deadline=None,
-                # Not shrunk: that takes longer than a test may, and the steps are few.
-                phases=[Phase.explicit, Phase.reuse, Phase.generate],
-                print_blob=True,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        run_histories(SharingHistories, examples=10, steps=40)

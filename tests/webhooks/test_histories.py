@@ -3,13 +3,12 @@
 from collections import defaultdict
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import select
 
 from shared.database.base import db
 from shared.models import Space
 from shared.models.tables import synced_tables
+from tests.histories import run_histories
 from tests.sync.test_sharing_histories import SharingHistories
 from tests.webhooks.conftest import Telling
 
@@ -61,15 +60,4 @@ class ToldHistories(SharingHistories):
 
 def test_any_history_of_sharing_is_told_as_it_was(telling: Telling) -> None:
     ToldHistories.api, ToldHistories.telling = telling.api, telling
-    run_state_machine_as_test(
-        ToldHistories,
-        settings=settings(
-            max_examples=12,
-            stateful_step_count=40,
-            deadline=None,
-            # Not shrunk, like those of sharing.
-            phases=[Phase.explicit, Phase.reuse, Phase.generate],
-            print_blob=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_histories(ToldHistories, examples=12, steps=40)
