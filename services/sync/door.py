@@ -13,10 +13,10 @@ from sqlalchemy import select, true
 
 from services.sync import metering
 from services.sync.moving import Again
-from services.sync.plan import Push, PushResult, result
+from services.sync.plan import Key, Push, PushResult, result
 from services.sync.schemas import LATEST, Changes
 from services.sync.sharing import named_spaces, remember_revived, sort, write_sorted
-from services.sync.sorting import SERVER, Key, Sorting
+from services.sync.sorting import SERVER, Sorting
 from services.sync.writing import Refused, Writing
 from shared.auth.revocations import raise_clocks
 from shared.database.base import db

@@ -18,6 +18,8 @@ from shared.web.errors import Problem, readable
 
 #: What a push names in one table: the operation, the id, and the record of one that is not deleted.
 Entry = tuple[Operation, str, dict[str, Any] | None]
+#: A row by the name of its table and its id.
+Key = tuple[str, str]
 #: Names by table: of ids, or of columns.
 Names = dict[str, list[str]]
 #: Why rows are refused, a word by id and table.

@@ -14,6 +14,7 @@ from services.sync import clock, rows
 from services.sync.memberships import read_memberships
 from services.sync.moving import Again, write
 from services.sync.plan import (
+    Key,
     Push,
     PushResult,
     SyncConflict,
@@ -23,7 +24,7 @@ from services.sync.plan import (
 )
 from services.sync.relations import settle
 from services.sync.schemas import Changes
-from services.sync.sorting import Key, Sorting
+from services.sync.sorting import Sorting
 from shared import outbox
 from shared.database.base import db
 from shared.database.bulk import chunks, insert_or_update

@@ -5,21 +5,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.sync import rows
+from services.sync.meaning import Meaning
 from services.sync.merge import Row
-from services.sync.plan import Decisions, Entry, Push, Refusals, decide
+from services.sync.plan import Decisions, Entry, Key, Push, Refusals, decide
 from services.sync.relations import Touched, parent_of
 from services.sync.rows import Place
 from services.sync.rules import Judge, RuleFailed
-from services.sync.schemas import SAFE_ID
 from shared.models.columns import SPACE
 from shared.models.rules import DUPLICATE_ID, NO_SUCH_SPACE, READ_ONLY, RULES
 from shared.models.tables import DeclaredTable, ReferenceTable, SyncedTable
 
 #: The role of the app's server, in every space.
 SERVER = "server"
-
-#: A row by the name of its table and its id.
-Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -74,11 +71,7 @@ class Sorting:
         #: Whether what a server's push is for is a shared space, in which not every table has rows.
         self.is_shared = is_shared
         self.roles = roles
-        #: The spaces of which ids are looked for.
-        self.searched = (push.user_id, *roles)
-        #: Of these, those that the user reads. The row of the first that holds an id is the one that is sent.
-        #: A server reads the one that its push is for.
-        self.order = self.searched[:1] if push.is_server else self.searched
+        self._meaning = Meaning(push, roles)
         self.made: dict[str, Decisions] = {}
         self.refused: Refusals = {}
         self.written: dict[tuple[SyncedTable, str], Decisions] = defaultdict(Decisions)
@@ -95,8 +88,6 @@ class Sorting:
         self._awaited: set[str] = set()
         #: Rows that a rule keeps from being deleted.
         self._undeleted: set[Key] = set()
-        #: Where the records of the push go.
-        self._places: dict[Key, str] = {}
         self._placed: dict[SyncedTable, list[Placed]] = {}
         self._found: dict[SyncedTable, Mapping[str, Mapping[str, Place]]] = {}
 
@@ -115,40 +106,55 @@ class Sorting:
         if table.depth is None and self.is_shared:
             self._refuse_all(table, entries)
             return
-        order = self.searched if table.depth is not None else self.searched[:1]
-        ids = [id_ for _, id_, _ in entries]
-        if len(order) == 1:
-            # There is one row that an id can mean.
-            before = rows.load(self.push.user_id, table, ids)
-            found = {id_: _place_of(row) for id_, row in before.items()}
-        else:
-            before, found = {}, rows.locate(table, order, ids)
+        spaces = self._meaning.searched if table.depth is not None else (self.push.user_id,)
+        before, found = self._find(table, spaces, [id_ for _, id_, _ in entries])
         self._found[table] = found
-        parents = self._locate_parents(table, entries)
-        kept: list[Entry] = []
-        meant: dict[str, list[str]] = defaultdict(list)
-        for entry in entries:
-            id_ = entry[1]
-            place = self._meant(table, entry, found.get(id_, {}), parents)
-            if (table.name, id_) in self._immovable:
-                self._refuse(table, id_, DUPLICATE_ID)
-            elif place and not place.is_deleted and (word := self._why_not(place.space_id)):
-                self._refuse(table, id_, word)
-            else:
-                kept.append(entry)
-                if place:
-                    meant[place.space_id].append(id_)
-                    if self.push.is_server and entry[2] and not place.is_deleted:
-                        # For what is below it, also if it stays as it is: parents are not looked for there.
-                        self._places[table.name, id_] = place.space_id
-                    if place != (self._sent(found[id_]) or place):
-                        self.hidden[table.name].append(id_)
-        for space_id, meant_there in meant.items() if len(order) > 1 else ():
+        parents = self._meaning.locate_parents(table, entries)
+        kept, meant = self._choose(table, entries, parents)
+        for space_id, ids in meant.items() if len(spaces) > 1 else ():
             named = None if space_id == self.push.user_id else space_id
-            before |= rows.load(self.push.user_id, table, meant_there, named)
+            before |= rows.load(self.push.user_id, table, ids, named)
         made = decide(self.push, table, kept, before)
         self.made[table.name] = made
         self._placed[table] = list(self._place(table, made, before, parents))
+
+    def _find(
+        self, table: SyncedTable, spaces: Sequence[str], ids: Sequence[str]
+    ) -> tuple[dict[str, Row], Mapping[str, Mapping[str, Place]]]:
+        """Return where the rows of some ids are; these rows too, where there is one that an id can mean."""
+        if len(spaces) > 1:
+            return {}, rows.locate(table, spaces, ids)
+        before = rows.load(self.push.user_id, table, ids)
+        return before, {id_: _place_of(row) for id_, row in before.items()}
+
+    def _choose(
+        self,
+        table: SyncedTable,
+        entries: Iterable[Entry],
+        parents: Mapping[str, Mapping[str, Place]],
+    ) -> tuple[list[Entry], Mapping[str, list[str]]]:
+        """Return the entries that are not refused for the row that they mean, and these rows by spaces."""
+        kept: list[Entry] = []
+        meant: dict[str, list[str]] = defaultdict(list)
+        for entry in entries:
+            id_, places = entry[1], self._found[table].get(entry[1], {})
+            place = self._meaning.meant(table, entry, places, parents)
+            if (table.name, id_) in self._immovable:
+                self._refuse(table, id_, DUPLICATE_ID)
+                continue
+            if place and not place.is_deleted and (word := self._why_not(place.space_id)):
+                self._refuse(table, id_, word)
+                continue
+            kept.append(entry)
+            if place is None:
+                continue
+            meant[place.space_id].append(id_)
+            if self.push.is_server and entry[2] and not place.is_deleted:
+                # For what is below it, also if it stays as it is: parents are not looked for there.
+                self._meaning.goes_to[table.name, id_] = place.space_id
+            if place != (self._meaning.sent(places) or place):
+                self.hidden[table.name].append(id_)
+        return kept, meant
 
     def finish(self) -> None:
         """Find what is to be written where, once all tables are sorted."""
@@ -161,66 +167,6 @@ class Sorting:
             repaired = dict.fromkeys((*made.repaired, *changed))
             made.repaired = [id_ for id_ in repaired if id_ not in gone]
             self._collect(table, made, [one for one in placed if one.row.id not in gone])
-
-    def _locate_parents(
-        self, table: SyncedTable, entries: list[Entry]
-    ) -> Mapping[str, Mapping[str, Place]]:
-        """Return where the rows are that the records name as what they belong to."""
-        if table.home is None or table.depth is None:
-            return {}
-        # What stands there is not judged yet: it may be a list.
-        named = (record.get(table.home.name) for _, _, record in entries if record)
-        ids = {id_ for id_ in named if isinstance(id_, str) and SAFE_ID.fullmatch(id_)}
-        return rows.locate(parent_of(table.home), self.order, sorted(ids))
-
-    def _meant(
-        self,
-        table: SyncedTable,
-        entry: Entry,
-        places: Mapping[str, Place],
-        parents: Mapping[str, Mapping[str, Place]],
-    ) -> Place | None:
-        """Return which row an entry means, of those with its id: one that lives before a tombstone, and the
-        one of the space that the record names before the one that is sent.
-        """
-        named = self._named(table, entry, parents)
-        if table.is_shareable and named in places and not places[named].is_deleted:
-            return places[named]
-        return self._sent(places) or places.get(named) or self._latest(places)
-
-    def _named(
-        self,
-        table: SyncedTable,
-        entry: Entry,
-        parents: Mapping[str, Mapping[str, Place]],
-    ) -> str:
-        """Return the space that a record names itself or by its parent, "" for none."""
-        record = entry[2]
-        if record is None:
-            return ""
-        if table.is_shareable and SPACE.name in record:
-            named = record[SPACE.name]
-            return str(named) if named else self.push.user_id
-        parent = record.get(table.home.name) if table.home else None
-        if not isinstance(parent, str) or table.home is None:
-            return ""
-        key = (parent_of(table.home).name, parent)
-        place = self._where(parents.get(parent, {}))
-        return self._places.get(key) or (place.space_id if place else "")
-
-    def _sent(self, places: Mapping[str, Place]) -> Place | None:
-        """Return the row of an id that the user is sent."""
-        for space_id in self.order if places else ():
-            if space_id in places and not places[space_id].is_deleted:
-                return places[space_id]
-        return None
-
-    def _latest(self, places: Mapping[str, Place]) -> Place | None:
-        read = (places[space_id] for space_id in self.order if space_id in places)
-        return max(read, key=lambda place: place.tick, default=None)
-
-    def _where(self, places: Mapping[str, Place]) -> Place | None:
-        return self._sent(places) or self._latest(places)
 
     def _why_not(self, space_id: str) -> str | None:
         """Return why the user may not write to a space; None if they may."""
@@ -259,18 +205,9 @@ class Sorting:
             was = before.get(row.id)
             lived = None if was is None or was.is_deleted else was
             to, word = self._target(table, row, was, parents)
-            word = word or self._why_not(to)
             placed = Placed(row, lived, to, row.id in amended)
             parent = row.values[table.home.name] if table.home else None
-            there = self._found[table].get(row.id, {}).get(to)
-            if placed.is_move and there is not None and not there.is_deleted:
-                word = DUPLICATE_ID
-            if self._judge and not word:
-                self._await_unheld({to, lived.space if lived else to})
-            if self._judge and not word:
-                above = next((word for _, word in self._above(table, row)), None)
-                word = above or self._ask(self._judge, table, placed, made)
-            if word:
+            if word := self._why_not_placed(table, placed, made, word or self._why_not(to)):
                 self._refuse(table, row.id, word)
                 continue
             is_reparented = table.home is not None and row.values[table.home.name] != parent
@@ -279,8 +216,22 @@ class Sorting:
             if self.push.is_server and _is_same(placed):
                 continue
             if not row.is_deleted:
-                self._places[table.name, row.id] = to
+                self._meaning.goes_to[table.name, row.id] = to
             yield placed
+
+    def _why_not_placed(
+        self, table: SyncedTable, one: Placed, made: Decisions, word: str | None
+    ) -> str | None:
+        """Return why a row is refused. `word`: why it is already, in which case no rule is asked."""
+        there = self._found[table].get(one.row.id, {}).get(one.to)
+        if one.is_move and there is not None and not there.is_deleted:
+            return DUPLICATE_ID
+        if self._judge and not word:
+            self._await_unheld({one.to, one.lived.space if one.lived else one.to})
+        if self._judge and not word:
+            above = next((word for _, word in self._above(table, one.row)), None)
+            return above or self._ask(self._judge, table, one, made)
+        return word
 
     def _bury(self, table: SyncedTable, gone: Sequence[Row]) -> Iterator[Placed]:
         """Place what is deleted by its id; leave out what a rule keeps, with what is below that."""
@@ -366,11 +317,11 @@ class Sorting:
         key = (parent_of(table.home).name, parent)
         if word := self.refused.get(key[0], {}).get(parent):
             return stays, word
-        if key in self._places:
-            return self._places[key], None
+        if key in self._meaning.goes_to:
+            return self._meaning.goes_to[key], None
         if lived and lived.values[table.home.name] == parent:
             return lived.space, None
-        place = self._where(parents.get(parent, {}))
+        place = self._meaning.where(parents.get(parent, {}))
         return (place.space_id if place else stays), None
 
     def _refuse_below(self) -> None:
@@ -428,7 +379,7 @@ class Sorting:
     def _note_leaving(self, places: Mapping[str, Place], space_id: str) -> None:
         """Note whether a row that leaves a space makes room for another space's."""
         others = {key: place for key, place in places.items() if key != space_id}
-        self.comes_forward = self.comes_forward or self._sent(others) is not None
+        self.comes_forward = self.comes_forward or self._meaning.sent(others) is not None
 
     def note_move(self, table: SyncedTable, move: Move) -> None:
         """Add a move to what was touched in both spaces."""
