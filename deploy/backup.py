@@ -41,6 +41,8 @@ DATABASE = "app"
 #: What is read at a time, and a megabyte.
 PIECE = 1 << 20
 
+#: The clocks that ticks are taken from.
+TICKS = {"users": "last_modified_at", "reference_clock": "mark", "spaces": "last_tick"}
 FIRST_LINE = re.compile(rb"-- taken_at: (\d+)\n")
 LAST_LINE = b"-- Dump completed"
 #: Texts have their line breaks escaped, so what begins a line is a statement.
@@ -220,32 +222,29 @@ def load(stack: Running, path: Path, database: str) -> None:
 def record(stack: Running, live: str, beside: str, lost_after: int) -> None:
     """Tell the restored database what the live one loses: ticks, and which sessions ended."""
     there = tables(stack, live)
-    ticks = {"users": "last_modified_at", "reference_clock": "mark"}
     # A machine's clock may have run ahead in the time that is lost.
     newest = [
         int(sql(stack, f"SELECT COALESCE(MAX({tick}), 0) FROM {live}.{table}"))
-        for table, tick in ticks.items()
+        for table, tick in TICKS.items()
         if table in there
     ]
     now = now_ms()
-    lost_until = max(now, *newest, 0)
-    living = ""
-    if "service_keys" in there:
-        living = f" AND key_hash NOT IN (SELECT key_hash FROM {live}.service_keys WHERE revoked_at IS NULL)"
-    sql(
-        stack,
-        f"START TRANSACTION;"
-        f"REPLACE INTO {beside}.restores (lost_after, lost_until) VALUES ({lost_after}, {lost_until});"
+    lost_until = max(now, *newest)
+    living = f"SELECT key_hash FROM {live}.service_keys WHERE revoked_at IS NULL"
+    revoked = f"AND key_hash NOT IN ({living})" if "service_keys" in there else ""
+    statements = [
+        f"REPLACE INTO {beside}.restores (lost_after, lost_until) VALUES ({lost_after}, {lost_until})",
         # What is answered from now on lies behind the interval.
-        f"UPDATE {beside}.users SET last_modified_at = GREATEST(last_modified_at, {lost_until + 1});"
-        f"UPDATE {beside}.reference_clock SET mark = GREATEST(mark, {lost_until + 1});"
-        f"UPDATE {beside}.spaces SET last_tick = GREATEST(last_tick, {lost_until + 1});"
-        f"UPDATE {beside}.sessions SET revoked_at = {now} WHERE revoked_at IS NULL;"
+        *(
+            f"UPDATE {beside}.{table} SET {tick} = GREATEST({tick}, {lost_until + 1})"
+            for table, tick in TICKS.items()
+        ),
+        f"UPDATE {beside}.sessions SET revoked_at = {now} WHERE revoked_at IS NULL",
         # Who was revoked since the backup stays so.
         f"UPDATE {beside}.service_keys SET revoked_at = {now}, living_name = NULL"
-        f" WHERE revoked_at IS NULL{living};"
-        "COMMIT",
-    )
+        f" WHERE revoked_at IS NULL {revoked}",
+    ]
+    sql(stack, "; ".join(["START TRANSACTION", *statements, "COMMIT"]))
 
 
 def swap(stack: Running, live: str, beside: str, replaced: str) -> None:

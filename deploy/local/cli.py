@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from deploy import backup
+from deploy.backup import Running
 from deploy.local import run as embedded
 from deploy.local.compose import Compose
 from deploy.local.machine import INSTANCES, LOCAL, PARTS, ROOT, SERVICES, Refused
@@ -23,13 +24,13 @@ LIVE_CONNECTIONS = 5
 SPARE_CONNECTIONS = 20
 
 
-def find() -> Native | Compose | None:
+def find() -> Running | None:
     """Return the stack that runs from this checkout, if one does."""
-    stacks: tuple[Native | Compose, ...] = (Native(), Compose())
+    stacks: tuple[Running, ...] = (Native(), Compose())
     return next((stack for stack in stacks if stack.is_up()), None)
 
 
-def running() -> Native | Compose:
+def running() -> Running:
     """Return the stack that runs. Raises `Refused` when none does."""
     if stack := find():
         return stack

@@ -104,9 +104,9 @@ class Native:
             click.echo(f"Already running: {self.ports['URL']}/v1")
             return
         address, url = free_address("make up-native")
-        names = ("SUPERVISOR", "DATABASE", "REDIS", "STATUS")
-        ports = {f"{name}_PORT": str(free_port()) for name in names}
-        ports |= {"URL": url, "ADDRESS": address}
+        ports = {"URL": url, "ADDRESS": address}
+        for name in ("SUPERVISOR", "DATABASE", "REDIS", "STATUS"):
+            ports[f"{name}_PORT"] = str(free_port())
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "ports.env").write_text("".join(f"{n}={v}\n" for n, v in ports.items()))
         run(str(HERE / "prepare.sh"), sys.executable, SERVER_USER=self.server_user())
@@ -184,8 +184,9 @@ class Native:
         if not self.is_up():
             click.echo("No native stack is running")
             return
+        # The sockets of live nudges would keep the gateway.
+        self.stop(["gateway", *self.instances("live")])
         # All services at once: supervisord by itself stops one part after the other, a second for each.
-        self.stop(["gateway"])
         with suppress(xmlrpc.client.Fault):
             self.remove(self.instances())
         self.ask("shutdown")
@@ -261,8 +262,6 @@ class Native:
         for name in names:
             with suppress(xmlrpc.client.Fault):
                 self.ask("stopProcess", name, False)
-        if "gateway" in names:
-            self.send_away()
         wait_until(lambda: not any(self.parts()[name]["pid"] for name in names), 60)
 
     def route(self, without: Iterable[str] = ()) -> None:
