@@ -61,7 +61,7 @@ def post_worker_init(worker: Any) -> None:
     A terminal sends Ctrl-C to all of them, and a worker that is told twice at once may lock itself up.
     Where passwords are hashed, memory that a hash has used is kept for the next.
     """
-    from shared.auth.revocations import start_reconciler
+    from shared.auth.reconciler import start_reconciler
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     extensions = getattr(worker.wsgi, "extensions", {})

@@ -14,7 +14,7 @@ import services.auth
 import services.sync
 import services.users
 from shared.auth import revocations
-from shared.auth.revocations import Reconciler
+from shared.auth.reconciler import Reconciler
 from shared.database.base import db
 from shared.models import Restore, Revocation, Session
 from shared.now import now_ms

@@ -13,7 +13,7 @@ import services.auth
 import services.sync
 import services.users
 from shared.auth import revocations
-from shared.auth.revocations import Reconciler
+from shared.auth.reconciler import Reconciler
 from tests.api import Api, Device
 from tests.servers import processes
 from tests.servers.proxy import Proxy
