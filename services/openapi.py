@@ -124,7 +124,11 @@ def describe(*, is_strict: bool = False, for_apps: bool = False) -> Json:
         if for_apps and check_service_key in guards:
             continue
         spec.path(path, operations={method: _operation(path, method, view, guards)})
-    description: Json = spec.to_dict()
+    return _complete(spec.to_dict(), is_strict=is_strict, for_apps=for_apps)
+
+
+def _complete(description: Json, *, is_strict: bool, for_apps: bool) -> Json:
+    """Add what no schema says: the records of changes, and what each member means."""
     schemas = description["components"]["schemas"]
     if not for_apps:
         references = [{"$ref": f"#/components/schemas/{t.name}.record"} for t in synced_tables()]
@@ -167,48 +171,64 @@ def routes() -> Iterator[tuple[str, str, Any, list[Any]]]:
 
 def _operation(path: str, method: str, view: Any, guards: list[Any]) -> Json:
     call: Call = view.call
-    ends: list[type[Problem]] = [*EVERYWHERE, *call.errors]
     parameters: list[Json] = [
         {"name": name, "in": "path", "required": True, **(TABLE if name == "table" else OF_ID)}
         for name in re.findall(r"{(\w+)}", path)
     ]
-    is_guarded = require_access_token in guards
-    of_service = check_service_key in guards
+    if isinstance(call.takes, Query):
+        # apispec makes a parameter of each field.
+        parameters.append({"in": "query", "schema": call.takes})
+    keys = [(require_access_token, "accessToken"), (check_service_key, "serviceKey")]
     operation: Json = {
         "operationId": re.sub(r"\W+", "_", method + path.removeprefix("/v1")).strip("_"),
         "summary": view.__doc__.splitlines()[0],
         "tags": [path.split("/")[2]],
-        "security": [{"accessToken": []}] * is_guarded + [{"serviceKey": []}] * of_service,
+        "security": [{name: []} for guard, name in keys if guard in guards],
         "parameters": parameters,
     }
-    if is_guarded:
+    if body := _request_body(call.takes, method):
+        operation["requestBody"] = body
+    answer = {"description": "Done."} | ({"content": _json(call.answers)} if call.answers else {})
+    statuses = [call.status, *([201] if call.may_create else [])]
+    problems = _problems(_ends(call, method, guards))
+    operation["responses"] = dict.fromkeys(map(str, statuses), answer) | problems
+    return operation
+
+
+def _ends(call: Call, method: str, guards: list[Any]) -> list[type[Problem]]:
+    """Return the errors that a call may end with."""
+    ends: list[type[Problem]] = [*EVERYWHERE, *call.errors]
+    if require_access_token in guards:
         ends += GUARDED
-    if of_service:
+    if check_service_key in guards:
         ends += [errors.Unauthorized, errors.Forbidden]
     if users.require_admin in guards:
         ends += [errors.Forbidden]
     if isinstance(call.takes, Query):
         ends += [errors.InvalidParameter]
-        # apispec makes a parameter of each field.
-        parameters.append({"in": "query", "schema": call.takes})
-    # Pull takes one as POST only.
-    if isinstance(call.takes, Body | Parameters | ServicePushParameters) and method != "get":
+    if _has_json(call.takes, method):
         ends += WITH_A_BODY
-        content = _json(_body(call.takes))
-        if isinstance(call.takes, PushParameters):
-            content["application/json"]["example"] = {"lastPulledAt": 0, "changes": _changes()}
-        if isinstance(call.takes, ServicePushParameters):
-            content["application/json"]["example"] = {"changes": _changes()}
-        is_optional = getattr(call.takes, "is_optional", False)
-        operation["requestBody"] = {"required": not is_optional, "content": content}
-    if isinstance(call.takes, LoadParameters):
+    return ends
+
+
+def _has_json(takes: Any, method: str) -> bool:
+    # Pull takes a body as POST only.
+    return isinstance(takes, Body | Parameters | ServicePushParameters) and method != "get"
+
+
+def _request_body(takes: Any, method: str) -> Json | None:
+    """Return the description of a call's body; None for a call without one."""
+    if isinstance(takes, LoadParameters):
         rows: Json = {"schema": {"type": "string"}}
-        content = {"text/csv": rows, "application/x-ndjson": rows}
-        operation["requestBody"] = {"required": True, "content": content}
-    answer = {"description": "Done."} | ({"content": _json(call.answers)} if call.answers else {})
-    statuses = [call.status, *([201] if call.may_create else [])]
-    operation["responses"] = dict.fromkeys(map(str, statuses), answer) | _problems(ends)
-    return operation
+        return {"required": True, "content": {"text/csv": rows, "application/x-ndjson": rows}}
+    if not _has_json(takes, method):
+        return None
+    content = _json(_body(takes))
+    if isinstance(takes, PushParameters):
+        content["application/json"]["example"] = {"lastPulledAt": 0, "changes": _changes()}
+    if isinstance(takes, ServicePushParameters):
+        content["application/json"]["example"] = {"changes": _changes()}
+    return {"required": not getattr(takes, "is_optional", False), "content": content}
 
 
 @cache

@@ -22,6 +22,8 @@ from shared.web import bounds, errors, gate, health, schemas
 log = std_logging.getLogger(__name__)
 
 CANNOT_START = 3
+#: What all services have, in the order in which a request meets it.
+PLUMBING = (logging, metrics, errors, bounds, gate, base, redis, guard, health, tracing)
 
 
 def refuse_to_start(name: str, why: str) -> NoReturn:
@@ -43,12 +45,7 @@ def create_service(
     Ends the process, with one line that says why, when the settings or the tables are not as they must be.
     """
     app = Flask(f"services.{name}", static_folder=None)
-    try:
-        app.config.from_mapping(config.load(service_settings) | overrides)
-    except EnvValidationError as error:
-        messages = cast("dict[str, list[str]]", error.error_messages)
-        faults = " ".join(f"{setting}: {' '.join(said)}" for setting, said in messages.items())
-        refuse_to_start(name, faults)
+    _load_settings(app, name, service_settings, overrides)
     # Bodies read as docs/api.md writes them; `sort_keys` is there for caches, which must not keep ours.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.converters["id"] = schemas.IdConverter
@@ -56,27 +53,10 @@ def create_service(
     app.ensure_sync = lambda func: func  # type: ignore[method-assign]
     # A path is exact.
     app.url_map.merge_slashes = False
-    for plumbing in (
-        logging,
-        metrics,
-        errors,
-        bounds,
-        gate,
-        base,
-        redis,
-        guard,
-        health,
-        tracing,
-    ):
+    for plumbing in PLUMBING:
         plumbing.init_app(app)
     app.extensions[UNCHECKED] = tables
-    try:
-        check_tables(app)
-    except TablesDiffer as error:
-        refuse_to_start(name, str(error))
-    except (DBAPIError, PoolTimeout) as error:
-        # The service waits for its database as ever; `/readyz` compares the tables once it answers.
-        log.warning("tables_unchecked", extra={"cause": type(error).__name__})
+    _check_tables(app, name)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
 
@@ -89,3 +69,27 @@ def create_service(
     if hops:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
     return app
+
+
+def _load_settings(
+    app: Flask,
+    name: str,
+    service_settings: Callable[[Env], dict[str, Any]],
+    overrides: dict[str, Any],
+) -> None:
+    try:
+        app.config.from_mapping(config.load(service_settings) | overrides)
+    except EnvValidationError as error:
+        messages = cast("dict[str, list[str]]", error.error_messages)
+        faults = " ".join(f"{setting}: {' '.join(said)}" for setting, said in messages.items())
+        refuse_to_start(name, faults)
+
+
+def _check_tables(app: Flask, name: str) -> None:
+    try:
+        check_tables(app)
+    except TablesDiffer as error:
+        refuse_to_start(name, str(error))
+    except (DBAPIError, PoolTimeout) as error:
+        # The service waits for its database as ever; `/readyz` compares the tables once it answers.
+        log.warning("tables_unchecked", extra={"cause": type(error).__name__})
