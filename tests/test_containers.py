@@ -159,7 +159,7 @@ def test_keys_are_made_in_a_container_that_serves_nobody_and_no_password_is_an_a
     ran: list[tuple[tuple[str, ...], dict[str, str]]] = []
     monkeypatch.setattr(module, "run", lambda *words, **environ: ran.append((words, environ)))
     monkeypatch.setattr(module, "settings_file", lambda _path: {"MIGRATE_PASSWORD": "secret"})
-    monkeypatch.setattr(module.Compose, "listed", lambda _self, *names: [f"id-of-{names[0]}"])
+    monkeypatch.setattr(module.Compose, "instances", lambda _self, *names: [f"id-of-{names[0]}"])
     module.Compose().flask("sync", command, "backoffice")
     [(words, environ)] = ran
     assert words == (
@@ -167,7 +167,7 @@ def test_keys_are_made_in_a_container_that_serves_nobody_and_no_password_is_an_a
         *("flask", "--app", "services.sync", command, "backoffice"),
     )
     assert environ == {"DATABASE_URL": "mysql+pymysql://migrate:secret@mysql/app"}
-    monkeypatch.setattr(module.Compose, "listed", lambda *_: [])
+    monkeypatch.setattr(module.Compose, "instances", lambda *_: [])
     with pytest.raises(Refused):
         module.Compose().flask("sync", command)
 

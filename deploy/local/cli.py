@@ -111,7 +111,7 @@ def scale(service: str, number: int) -> None:
     """Run SERVICE N times. Refused when the database could not carry that."""
     with one_at_a_time():
         stack = running()
-        counts = stack.counts()
+        counts = {part: len(stack.instances(part)) for part in PARTS}
         needed = connections(counts | {service: number}, stack.processes)
         allowed = int(backup.sql(stack, "SELECT @@max_connections"))
         if number > counts[service] and needed > allowed:

@@ -1,7 +1,6 @@
 """The whole stack in Docker: what `make up` starts, by the compose file and `.local/secrets.env`."""
 
 import os
-import shutil
 import subprocess
 import sys
 
@@ -34,18 +33,14 @@ class Compose:
         """Run docker compose in the foreground; end as it does when it fails."""
         run(*self.command, *arguments, **environ)
 
-    def listed(self, *arguments: str) -> list[str]:
-        """Return the ids that `docker compose ps` lists."""
-        command = [*self.command, "ps", "--quiet", *arguments]
+    def instances(self, *services: str) -> list[str]:
+        """Return the ids of the containers of services, of all without a name."""
+        command = [*self.command, "ps", "--quiet", *services]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split()
 
     def is_up(self) -> bool:
         """Return whether any container runs."""
-        return bool((LOCAL / "secrets.env").exists() and shutil.which("docker") and self.listed())
-
-    def counts(self) -> dict[str, int]:
-        """Return how many instances of each service there are."""
-        return {service: len(self.listed(service)) for service in PARTS}
+        return bool((LOCAL / "secrets.env").exists() and self.instances())
 
     def scale(self, service: str, number: int) -> None:
         """Run a service so many times."""
@@ -57,10 +52,10 @@ class Compose:
         """Replace a service's processes, unless new ones could not start. Its image stays the same."""
         if service in CODE:
             # One process: clients of live are told, and come back.
-            if self.listed(service):
+            if self.instances(service):
                 self.call("restart", service)
             return
-        for container in self.listed(service):
+        for container in self.instances(service):
             check_start(service, "docker", "exec", container, "python")
             # Not `docker kill`: whatever its signal, Docker then takes the container for stopped by
             # hand, and does not start it again after a crash.
@@ -114,7 +109,7 @@ class Compose:
             options = [] if sys.stdin.isatty() else ["-T"]
             self.call("exec", *options, user, *flask)
             return
-        containers = self.listed("purge")
+        containers = self.instances("purge")
         if not containers:
             raise Refused("The purge does not run, in whose container this command is run: make up")
         # In one that serves nobody, and not by `run`: what that prints is logged.

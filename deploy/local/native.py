@@ -46,6 +46,8 @@ from deploy.local.machine import (
 )
 
 HERE = Path(__file__).parent
+#: Runs a command with the settings of a user of the database.
+AS = str(HERE / "as.sh")
 #: For the database's client and dump program, which by themselves give up at rows of 16 MiB.
 LONG_ROWS = "--max-allowed-packet=1G"
 #: A machine that does many other things boots a service this slowly.
@@ -93,10 +95,6 @@ class Native:
     def instances(self, *services: str) -> list[str]:
         """Return the names of the instances of services, of all without a name."""
         return [name for name in self.parts() if name.split("-")[0] in (services or INSTANCES)]
-
-    def counts(self) -> dict[str, int]:
-        """Return how many instances of each service there are."""
-        return {service: len(self.instances(service)) for service in PARTS}
 
     def up(self, max_connections: int) -> None:
         """Start everything in the background; return when it answers. Raises `Refused`."""
@@ -238,7 +236,7 @@ class Native:
             if self.has_ended(name) or not settled:
                 # Says why, where code or settings are to blame: in the log, gunicorn has the last word.
                 user = "sync" if service == "live" else service
-                check_start(service, str(HERE / "as.sh"), user, sys.executable)
+                check_start(service, AS, user, sys.executable)
                 raise Refused(f"{service} does not start: {self.said(service, before)}")
         except BaseException:
             self.remove([name])
@@ -294,15 +292,12 @@ class Native:
         # It gives new workers a tenth of a second, and then takes no more from the old ones.
         wait_until(lambda: bool(children(master) - old), 10)
         time.sleep(0.5)
-        self.send_away()
-        # Old workers end when they have answered what they were asked, by the old instances alone.
-        wait_until(lambda: not old & children(master), DRAIN_S)
-
-    def send_away(self) -> None:
-        """Close the sockets of live nudges, for which nginx's old workers would wait; clients come back."""
+        # They would wait for their sockets of live nudges, which this closes; clients come back.
         for name in self.instances("live"):
             with suppress(xmlrpc.client.Fault):
                 self.ask("signalProcess", name, "HUP")
+        # Old workers end when they have answered what they were asked, by the old instances alone.
+        wait_until(lambda: not old & children(master), DRAIN_S)
 
     def pause(self) -> None:
         """Stop the services, so that nobody writes."""
@@ -317,20 +312,16 @@ class Native:
         for name in self.instances():
             self.wait_for(name.split("-")[0], partial(serves, name), BOOT_S)
 
-    def with_settings(self, user: str, *command: str, **environ: str) -> None:
-        """Run a Python module with the settings of a database user."""
-        run(str(HERE / "as.sh"), user, sys.executable, "-m", *command, **environ)
-
     def migrate(self, database: str = "app") -> None:
         """Bring the tables and the rights of a database to the present version."""
         for command in (("alembic", "upgrade", "head"), ("deploy.grants",)):
-            self.with_settings("migrate", *command, DATABASE_NAME=database)
+            run(AS, "migrate", sys.executable, "-m", *command, DATABASE_NAME=database)
 
     def flask(self, service: str, *command: str) -> None:
         """Run a command of a service."""
         user = USERS.get(command[0], service)
         app = ("flask", "--app", APPS.get(command[0], f"services.{service}"))
-        self.with_settings(user, *app, *command, LOG_SQL="false")
+        run(AS, user, sys.executable, "-m", *app, *command, LOG_SQL="false")
 
     def client(self, kind: str) -> list[str]:
         """Return the database's `client` or `dump` program, as its administrator."""
