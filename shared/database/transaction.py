@@ -89,14 +89,10 @@ def transaction(work: Callable[P, T]) -> Callable[P, T]:
                     own.commit()
                     return result
             except DBAPIError as error:
-                word = errors.why_unavailable(error)
-                again = word in errors.ROLLED_BACK or (
-                    word in errors.SERVER_GONE and not committing
-                )
-                if not again or attempt == ATTEMPTS or time.monotonic() > began + RETRY_FOR_S:
+                is_late = time.monotonic() > began + RETRY_FOR_S
+                if is_late or not _may_repeat(error, attempt, committing=committing):
                     raise
-                metrics.RETRIES.labels(word).inc()
-            time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311
+                _pause(error, attempt)
         raise AssertionError("unreachable")
 
     return run
@@ -119,9 +115,22 @@ def one_transaction(begin: Callable[[], T]) -> Iterator[T]:
                 yield begun
                 return
         except DBAPIError as error:
-            word = errors.why_unavailable(error)
-            again = word in errors.ROLLED_BACK | errors.SERVER_GONE
-            if has_begun or not again or attempt == ATTEMPTS:
+            if has_begun or not _may_repeat(error, attempt):
                 raise
-            metrics.RETRIES.labels(word).inc()
-        time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311
+            _pause(error, attempt)
+
+
+def _may_repeat(error: DBAPIError, attempt: int, *, committing: bool = False) -> bool:
+    """Return whether nothing of a transaction is there, and it was not run often enough yet.
+
+    Of a connection that is lost during COMMIT nobody knows that.
+    """
+    word = errors.why_unavailable(error)
+    is_gone = word in errors.SERVER_GONE and not committing
+    return attempt < ATTEMPTS and (word in errors.ROLLED_BACK or is_gone)
+
+
+def _pause(error: DBAPIError, attempt: int) -> None:
+    """Count that a transaction is run again, and wait a moment, so that two do not meet again at once."""
+    metrics.RETRIES.labels(errors.why_unavailable(error)).inc()
+    time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311
