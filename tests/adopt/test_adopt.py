@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from schema.adopt.reader import INSTALLED, install
 from schema.adopt.schema import KEPT
 from tests.adopt import CORPUS, column, schema, whole_corpus
 from tests.conftest import ROOT, Backend, lacking
+from tests.servers.checkout import copy_checkout
 from tests.servers.commands import Done, run_module
 
 pytestmark = pytest.mark.stack
@@ -70,13 +70,9 @@ def checkout(tmp_path: Path) -> Checkout:
     if not shutil.which("node") or not shutil.which("npm"):
         lacking("Node.js with npm")
     install()
-    for name in ("deploy", "migrations", "schema", "shared"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    copy_checkout(tmp_path, "deploy", "migrations", "schema", "shared")
     (tmp_path / "client").mkdir()
     shutil.copy(ROOT / KEPT, tmp_path / KEPT)
-    (tmp_path / ".local").mkdir()
-    (tmp_path / ".local/venv").symlink_to(Path(sys.executable).parent.parent)
     (tmp_path / ".local/adopt").symlink_to(INSTALLED)
     return Checkout(tmp_path)
 

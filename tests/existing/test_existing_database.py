@@ -1,15 +1,14 @@
 """docs/existing-database.md is true: each of its steps is done here, on a database of examples/existing."""
 
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, Backend
 from tests.existing import sample
+from tests.servers.checkout import copy_checkout
 from tests.servers.processes import MariaDB
 
 FOLDERS = ("client", "deploy", "examples", "gateway", "migrations", "schema", "services", "shared")
@@ -20,13 +19,8 @@ def test_an_existing_database_is_declared_and_copied(
     tmp_path: Path, backend: Backend, server: MariaDB
 ) -> None:
     checkout = tmp_path / "checkout"
-    ignored = shutil.ignore_patterns("node_modules")
-    for name in (*FOLDERS, "tests"):
-        shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
-    shutil.copy(ROOT / "pyproject.toml", checkout)
+    copy_checkout(checkout, *FOLDERS, "tests")
     venv = checkout / ".local/venv"
-    venv.parent.mkdir()
-    venv.symlink_to(Path(sys.executable).parent.parent)
     if backend.name == "mysql":
         (checkout / ".local/mysql").symlink_to(ROOT / ".local/mysql")
 

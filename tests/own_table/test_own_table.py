@@ -3,33 +3,21 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, Backend
+from tests.servers.checkout import copy_checkout
+
+FOLDERS = ("client", "deploy", "gateway", "migrations", "schema", "services", "shared", "tests")
 
 
 @pytest.mark.stack
 def test_a_declared_table_is_synced_like_the_others(tmp_path: Path, backend: Backend) -> None:
     checkout = tmp_path / "checkout"
-    ignored = shutil.ignore_patterns("node_modules")
-    for name in (
-        "client",
-        "deploy",
-        "gateway",
-        "migrations",
-        "schema",
-        "services",
-        "shared",
-        "tests",
-    ):
-        shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
-    shutil.copy(ROOT / "pyproject.toml", checkout)
+    copy_checkout(checkout, *FOLDERS)
     venv = checkout / ".local/venv"
-    venv.parent.mkdir()
-    venv.symlink_to(Path(sys.executable).parent.parent)
     if backend.name == "mysql":
         (checkout / ".local/mysql").symlink_to(ROOT / ".local/mysql")
     shutil.copy(ROOT / "tests/own_table/comment.txt", checkout / "shared/models/comments.py")

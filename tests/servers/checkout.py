@@ -14,6 +14,17 @@ from tests.servers.stacks import NO_LIMITS, outside
 from tests.stack.http_api import HttpApi
 
 
+def copy_checkout(directory: Path, *folders: str) -> None:
+    """Copy folders of the checkout, with the way to its virtual environment."""
+    for name in folders:
+        shutil.copytree(
+            ROOT / name, directory / name, ignore=shutil.ignore_patterns("node_modules")
+        )
+    shutil.copy(ROOT / "pyproject.toml", directory)
+    (directory / ".local").mkdir()
+    (directory / ".local/venv").symlink_to(Path(sys.executable).parent.parent)
+
+
 class Checkout:
     """A copy of the checkout with a native stack of its own."""
 
