@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,6 +21,7 @@ ACCOUNT = Path(__file__).parent / "account"
 ASSETS = ("favicon-32x32.png", "swagger-ui.css", "swagger-ui-bundle.js")
 
 
+@cache
 def pages() -> dict[str, bytes]:
     """Return every file by its path: the description of the API, its page, and those that mails link to."""
     swagger = files("flask_swagger_ui") / "dist"
