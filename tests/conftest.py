@@ -5,6 +5,7 @@ no application. Isolation is a fresh user per test, never an emptied table.
 """
 
 import fcntl
+import gc
 import logging
 import os
 import re
@@ -151,6 +152,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Install what the selected tests need, where `make` asks for it: nothing for pure ones."""
+    # Tests and what they import stay to the end: no search for garbage looks at them again.
+    gc.freeze()
     if session.config.getoption("--install") and any(
         item.get_closest_marker("pure") is None for item in session.items
     ):
@@ -368,10 +371,13 @@ def environ(backend: Backend, product_hashing: dict[str, int]) -> dict[str, str]
 def application(backend: Backend, environ: dict[str, str]) -> Iterator[Any]:
     """All three services behind their paths, in this process; they log into a file each."""
     from services import embedded
+    from services.auth import kept
 
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():
             patch.setenv(name, value)
+        # Each is written when it is shown, and a test asks for its own newest.
+        patch.setattr(kept, "MAX_SHOWN", 40)
         application = embedded.create_app()
         handlers = []
         for name in ("services", "shared", "audit"):

@@ -24,15 +24,10 @@ from tests import contract
 from tests.api import Api, Device, project
 from tests.service import Service
 
-CALLS = [
-    (path, method, mode)
-    for path, methods in describe()["paths"].items()
-    for method in methods
-    for mode in GenerationMode
-    # Without anything to send there is nothing to get wrong.
-    if path not in ("/v1/auth/jwks.json", "/v1/auth/methods", "/v1/sync/live")
-    or mode != GenerationMode.NEGATIVE
-]
+DESCRIBED = describe()
+CALLS = [(path, method) for path, methods in DESCRIBED["paths"].items() for method in methods]
+#: Without anything to send there is nothing to get wrong.
+NOTHING_TO_SEND = ("/v1/auth/jwks.json", "/v1/auth/methods", "/v1/sync/live")
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +36,12 @@ def read(application: Any) -> Any:
     return schemathesis.openapi.from_wsgi("/v1/openapi.json", application)
 
 
-@pytest.mark.parametrize(("path", "method", "mode"), CALLS)
-def test_whatever_is_asked_is_answered_as_described(
-    read: Any, admin: Device, service: Service, path: str, method: str, mode: GenerationMode
-) -> None:
-    operation = read[path][method]
-    token = service.key if path.startswith("/v1/service/") else admin.token
+def ask(read: Any, token: str, path: str, method: str, mode: GenerationMode) -> None:
+    """Ask ten times what the description allows, or what it does not."""
 
     @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(case=operation.as_strategy(generation_mode=mode))
-    def ask(case: Any) -> None:
+    @given(case=read[path][method].as_strategy(generation_mode=mode))
+    def run(case: Any) -> None:
         case.call_and_validate(
             headers={"Authorization": f"Bearer {token}"},
             checks=[
@@ -61,11 +52,32 @@ def test_whatever_is_asked_is_answered_as_described(
             ],
         )
 
-    ask()
+    run()
+
+
+def token_for(path: str, admin: Device, service: Service) -> str:
+    return service.key if path.startswith("/v1/service/") else admin.token
+
+
+@pytest.mark.parametrize(("path", "method"), CALLS)
+def test_whatever_is_asked_is_answered_as_described(
+    read: Any, admin: Device, service: Service, path: str, method: str
+) -> None:
+    ask(read, token_for(path, admin, service), path, method, GenerationMode.POSITIVE)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("path", "method"), [call for call in CALLS if call[0] not in NOTHING_TO_SEND]
+)
+def test_whatever_must_not_be_asked_is_answered_as_described(
+    read: Any, admin: Device, service: Service, path: str, method: str
+) -> None:
+    ask(read, token_for(path, admin, service), path, method, GenerationMode.NEGATIVE)
 
 
 def test_every_route_of_the_services_is_described(application: object) -> None:
-    described = {re.sub(r"{\w+}", "an-id", path) for path in describe()["paths"]}
+    described = {re.sub(r"{\w+}", "an-id", path) for path in DESCRIBED["paths"]}
     for service in (services.auth, services.users, services.sync):
         rules = [
             re.sub(r"<.*?>", "an-id", str(rule))
@@ -98,7 +110,7 @@ def test_every_synced_table_is_described_with_its_limits() -> None:
 
 def examples_of(schema: Any) -> Any:
     """The body that a schema's examples make."""
-    schemas = describe()["components"]["schemas"]
+    schemas = DESCRIBED["components"]["schemas"]
     if "$ref" in schema:
         return examples_of(schemas[schema["$ref"].rpartition("/")[2]])
     members = schema["properties"].items()
@@ -106,18 +118,17 @@ def examples_of(schema: Any) -> Any:
 
 
 def test_every_parameter_and_member_of_a_body_is_explained() -> None:
-    described = describe()
-    for path, methods in described["paths"].items():
+    for path, methods in DESCRIBED["paths"].items():
         for method, operation in methods.items():
             for parameter in operation["parameters"]:
                 assert parameter["description"], (method, path, parameter)
-    for name, schema in described["components"]["schemas"].items():
+    for name, schema in DESCRIBED["components"]["schemas"].items():
         for member, there in schema.get("properties", {}).items() if name.endswith("Body") else ():
             assert there["description"], (name, member)
 
 
 def test_the_examples_work_in_the_order_of_a_first_day(application: Any) -> None:
-    described = describe()["paths"]
+    described = DESCRIBED["paths"]
     api = Api(application)
 
     def ask(method: str, path: str, token: str | None = None) -> Any:

@@ -1,9 +1,11 @@
 """A small OpenID provider of the tests' own, whose keys rotate."""
 
+import itertools
 import json
 import time
 import uuid
 from collections.abc import Callable
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -18,6 +20,14 @@ CLIENT_ID = "org.example.app"
 DISCOVERY, KEYS, LOGIN = "/.well-known/openid-configuration", "/keys", "/login"
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
+
+TURNS = itertools.count()
+
+
+@cache
+def rsa_key(_number: int) -> rsa.RSAPrivateKey:
+    """A key, which takes a tenth of a second to make."""
+    return rsa.generate_private_key(65537, 2048)
 
 
 class Issuer(Serving):
@@ -72,7 +82,8 @@ class Issuer(Serving):
         if len(self.keys) % 2:
             self.keys[kid] = ec.generate_private_key(ec.SECP256R1())
         else:
-            self.keys[kid] = rsa.generate_private_key(65537, 2048)
+            # Of a few, no issuer has the same again soon.
+            self.keys[kid] = rsa_key(next(TURNS) % 6)
         return kid
 
     def lead_back(self, path: str) -> str:
