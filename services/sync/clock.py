@@ -164,7 +164,7 @@ def raise_to(user_id: str, tick: int) -> None:
 
 
 @dataclass(frozen=True)
-class Move:
+class Moved:
     """Where a user's clock stands, and who moved it there. Ticks."""
 
     user_id: str
@@ -174,12 +174,12 @@ class Move:
     since: int
 
 
-def read_moves(user_ids: Sequence[str]) -> Iterator[Move]:
+def read_moves(user_ids: Sequence[str]) -> Iterator[Moved]:
     """Yield the committed clocks of users, of so many in one statement as an `IN` list should have."""
     for some in chunks(user_ids):
         with db.engines["look_ups"].connect() as connection:
             rows = connection.execute(MOVES, {"users": some}).all()
-        yield from (Move(*row) for row in rows)
+        yield from (Moved(*row) for row in rows)
 
 
 def read_loaded() -> int:

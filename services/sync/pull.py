@@ -15,6 +15,7 @@ from services.sync.cursor import Cursor, InvalidCursor, write
 from services.sync.reading import (
     IsBehind,
     Page,
+    Start,
     part_of,
     read_all,
     start_page,
@@ -90,40 +91,56 @@ def pull_page(pull: PullRequest, limit: int, cursor: Cursor | None) -> Iterator[
     if cursor is None and _is_up_to_date(pull):
         metrics.PULLS.labels("nothing").inc()
         return iter((_nothing_new(pull.last_pulled_at),))
-    names = [table.name for table in pulled_tables()]
-    rows: list[bytes] = []
     known = cursor.scope if cursor else None
     with _reading(pull, partial(start_page, pull=pull, known=known)) as (connection, start):
         owes_tombstones = cursor is not None and start.scope.dead_after is not None
         if owes_tombstones and pull.last_pulled_at < start.purged_until:
             raise InvalidCursor
-        timestamp = cursor.timestamp if cursor else start.reading.present
-        first = (names.index(cursor.table), cursor.key) if cursor else (0, OWN)
-        page = Page(timestamp, limit + 1, first, cursor.id if cursor else "")
-        values = values_of(pull, start.scope) | {
-            "timestamp": timestamp,
-            "limit": page.limit,
-            "after": page.after,
-        }
-        found = units_of(connection, pull, start, timestamp)
-        units = [unit for unit in found if (unit.place, unit.key) >= first]
-        keys: list[Key] = []
-        # Twice as many tables each time: many with few rows cost few statements, and few rows are read
-        # that the page has no room for. Of whoever shares rows one unit, so that each row's is known.
-        step = 1
-        while units and len(rows) <= limit:
-            some, units = units[:step], units[step:]
-            parts = [part_of(connection.dialect, unit, page) for unit in some]
-            read = list(chain.from_iterable(read_rows(connection, parts, values)))
-            rows += read
-            keys += [some[-1].key] * len(read)
-            step = 1 if start.view else step * 2
+        page = _page(cursor, start, limit)
+        rows, keys = _read_page(connection, pull, start, page)
     following = None
     if len(rows) > limit:
         last = rows[limit - 1]
-        place = Cursor(timestamp, start.scope, names[number(last)], keys[limit - 1], _id(last))
+        table = pulled_tables()[number(last)].name
+        place = Cursor(page.timestamp, start.scope, table, keys[limit - 1], _id(last))
         following = write(place, pull, limit)
-    return _encode(grouped([rows[:limit]]), timestamp, start.scope.mode, cursor=following)
+    groups = grouped([rows[:limit]])
+    return _encode(groups, page.timestamp, start.scope.mode, cursor=following)
+
+
+def _page(cursor: Cursor | None, start: Start, limit: int) -> Page:
+    """Return the page at a cursor, or the first; with one row more, which says whether there is another."""
+    if cursor is None:
+        return Page(start.reading.present, limit + 1, (0, OWN), "")
+    places = [table.name for table in pulled_tables()]
+    first = (places.index(cursor.table), cursor.key)
+    return Page(cursor.timestamp, limit + 1, first, cursor.id)
+
+
+def _read_page(
+    connection: Connection, pull: PullRequest, start: Start, page: Page
+) -> tuple[list[bytes], list[Key]]:
+    """Return the rows of a page, which may be some more, and of each row the key of its unit."""
+    values = values_of(pull, start.scope) | {
+        "timestamp": page.timestamp,
+        "limit": page.limit,
+        "after": page.after,
+    }
+    found = units_of(connection, pull, start, page.timestamp)
+    units = [unit for unit in found if (unit.place, unit.key) >= page.first]
+    rows: list[bytes] = []
+    keys: list[Key] = []
+    # Twice as many tables each time: many with few rows cost few statements, and few rows are read
+    # that the page has no room for. Of whoever shares rows one unit, so that each row's is known.
+    step = 1
+    while units and len(rows) < page.limit:
+        some, units = units[:step], units[step:]
+        parts = [part_of(connection.dialect, unit, page) for unit in some]
+        read = list(chain.from_iterable(read_rows(connection, parts, values)))
+        rows += read
+        keys += [some[-1].key] * len(read)
+        step = 1 if start.view else step * 2
+    return rows, keys
 
 
 def _is_up_to_date(pull: PullRequest) -> bool:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
 
-from services.sync.clock import Move, read_loaded, read_moves
+from services.sync.clock import Moved, read_loaded, read_moves
 from services.sync.live.hello import Refused, read_hello, verify
 from shared import redis
 from shared.auth import revocations
@@ -183,7 +183,7 @@ class Live:
 
     # What they wait for
 
-    def nudge(self, move: Move) -> None:
+    def nudge(self, move: Moved) -> None:
         """Tell the sockets of a user that do not know of it how far the clock has moved.
 
         A session is not told of its own pushes, unless others moved the clock before: it knows of nothing
@@ -212,7 +212,7 @@ class Live:
                     with suppress(ValueError):
                         user_id, clock, session_id, since = text.split()
                         if user_id in self.sockets:
-                            move = Move(user_id, int(clock), session_id, int(since))
+                            move = Moved(user_id, int(clock), session_id, int(since))
                             loop.call_soon_threadsafe(self.nudge, move)
                 loop.call_soon_threadsafe(self.note_redis, False)
                 time.sleep(ROUND_S)
@@ -290,7 +290,7 @@ class Live:
 
     def nudge_of_load(self, user_id: str, tick: int) -> None:
         """Tell a user's sockets of a load that they do not know of: no session of theirs has made it."""
-        self.nudge(Move(user_id, tick, None, 0))
+        self.nudge(Moved(user_id, tick, None, 0))
 
     def miss_database(self, error: Exception) -> None:
         """Say once that the database does not answer. The sockets stay, and it is asked again."""
