@@ -6,7 +6,7 @@ compose="deploy/docker-compose.sh --profile monitoring"
 has_docker() { [ -e .local/secrets.env ] && docker info >/dev/null 2>&1; }
 
 for pid in .local/run.pid .local/native/supervisord.pid; do
-    if [ -s "$pid" ] && ps -p "$(cat "$pid")" -o command= | grep -q 'gunicorn\|supervisord'; then
+    if pgrep -F "$pid" -f 'gunicorn|supervisord' >/dev/null 2>&1; then
         echo "A stack runs from here. Stop it first: Ctrl-C in make run, make down-native" >&2
         exit 1
     fi

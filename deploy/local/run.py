@@ -50,12 +50,9 @@ def prepare(url: str = "http://localhost:8080") -> None:
 
 def refuse_a_second() -> None:
     """Raise `Refused` while a server runs from here."""
-    pid = PID_FILE.read_text().strip() if PID_FILE.exists() else ""
     # The number of one that was killed may be anybody's.
-    found = subprocess.run(
-        ["ps", "-p", pid or "0", "-o", "command="], capture_output=True, text=True
-    )
-    if "gunicorn" in found.stdout:
+    search = ["pgrep", "-F", str(PID_FILE), "-f", "gunicorn"]
+    if pid := subprocess.run(search, capture_output=True, text=True).stdout.strip():
         raise Refused(
             f"make run is serving from this directory already (process {pid}). Stop it first: Ctrl-C."
         )
