@@ -104,13 +104,11 @@ def free_address(command: str) -> tuple[str, str]:
 
 def network_address() -> str | None:
     """Return the address by which other machines in the network reach this one, if it is in one."""
-    with socket.socket(type=socket.SOCK_DGRAM) as probe:
-        try:
-            # Nothing is sent: the system only chooses the way, here to an address that is nobody's.
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return None
+    with socket.socket(type=socket.SOCK_DGRAM) as probe, suppress(OSError):
+        # Nothing is sent: the system only chooses the way, here to an address that is nobody's.
+        probe.connect(("192.0.2.1", 9))
         return str(probe.getsockname()[0])
+    return None
 
 
 def answers(address: str, path: str = "/readyz") -> bool:

@@ -155,7 +155,7 @@ class Native:
         self.migrate()
         click.echo("Starting the services and the gateway")
         for service in (*PARTS, *["webhooks"] * bool(webhooks_file())):
-            self.add(service)
+            self.add(f"{service}-{free_port()}")
         self.route()
         self.ask("startProcess", "gateway", False)
         status = f"127.0.0.1:{self.ports['STATUS_PORT']}"
@@ -213,35 +213,30 @@ class Native:
         new: list[str] = []
         try:
             for _ in range(number):
-                new.append(self.add(service))
+                new.append(f"{service}-{free_port()}")
+                self.add(new[-1])
             self.route(without=old)
         except BaseException:
-            self.remove(new)
+            self.remove(set(new) & set(self.parts()))
             raise
         self.reload_gateway()
         self.remove(old)
 
-    def add(self, service: str) -> str:
-        """Start an instance; return its name when it is ready. Raises `Refused` with the reason."""
-        port = str(free_port())
-        name = f"{service}-{port}"
+    def add(self, name: str) -> None:
+        """Start an instance; return when it is ready. Raises `Refused` with the reason."""
+        service, port = name.split("-")
         log = self.local / "log" / f"{service}.log"
         before = log.stat().st_size if log.exists() else 0
         text = Template((HERE / "service.conf").read_text()).substitute(SERVICE=service, PORT=port)
         (self.directory / "programs" / f"{name}.conf").write_text(text)
         self.ask("reloadConfig")
         self.ask("addProcessGroup", name)
-        try:
-            settled = wait_until(lambda: self.has_ended(name) or serves(name), BOOT_S)
-            if self.has_ended(name) or not settled:
-                # Says why, where code or settings are to blame: in the log, gunicorn has the last word.
-                user = "sync" if service == "live" else service
-                check_start(service, AS, user, sys.executable)
-                raise Refused(f"{service} does not start: {self.said(service, before)}")
-        except BaseException:
-            self.remove([name])
-            raise
-        return name
+        settled = wait_until(lambda: self.has_ended(name) or serves(name), BOOT_S)
+        if self.has_ended(name) or not settled:
+            # Says why, where code or settings are to blame: in the log, gunicorn has the last word.
+            user = "sync" if service == "live" else service
+            check_start(service, AS, user, sys.executable)
+            raise Refused(f"{service} does not start: {self.said(service, before)}")
 
     def has_ended(self, name: str) -> bool:
         """Return whether an instance has ever ended: supervisord may have started it again since."""
