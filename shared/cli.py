@@ -21,9 +21,12 @@ class Command(click.Command):
             raise
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Raises `ClickException` in the place of a `Problem`."""
+        """Run the command. Raises `ClickException` in the place of a `Problem`, `UsageError` as above."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            error.ctx = None
+            raise
         except Problem as problem:
             raise click.ClickException(str(problem.detail)) from problem
 

@@ -31,7 +31,7 @@ def create_admin(email: str) -> None:
     try:
         email = Email().deserialize(email)
     except ValidationError as error:
-        raise click.ClickException(
+        raise click.UsageError(
             f"EMAIL: {error.messages[0]} Write EMAIL=ann@example.org."
         ) from error
     if promote_to_admin(email):
@@ -46,7 +46,7 @@ def unlink(user_id: str, provider: str) -> None:
     """Let a provider open an account no more; say which ones do when it is none of them."""
     linked = {one.provider for one in identities.list_identities(user_id)}
     if provider not in linked:
-        raise click.ClickException(
+        raise click.UsageError(
             f"PROVIDER is one of: {', '.join(sorted(linked)) or 'none is linked'}."
         )
     identities.unlink(user_id, provider)
@@ -77,9 +77,7 @@ def create_users(file: IO[str]) -> None:
     made = there = 0
     lines = csv.DictReader(file)
     if "email" not in (lines.fieldnames or ()):
-        raise click.ClickException(
-            "The file's first line names its columns, and one of them is email."
-        )
+        raise click.UsageError("The file's first line names its columns, and one of them is email.")
     for line in lines:
         try:
             email = Email().deserialize(line["email"])
