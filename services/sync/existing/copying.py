@@ -4,12 +4,7 @@ What was done is known by the last user, since a row that is pushed again as it 
 was killed begins with the one after.
 """
 
-import json
-import sys
-import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -20,7 +15,8 @@ import orjson
 from sqlalchemy import select
 
 from services.sync.door import SPACE_ID, NoSuchSpace, push_as_server
-from services.sync.existing.mapping import Map, MappedTable, MapRefused, parents
+from services.sync.existing.mapping import MappedTable, MapRefused, parents
+from services.sync.existing.progress import SHOWN, Progress, State, Summary
 from services.sync.existing.source import Source, Unit
 from services.sync.existing.values import convert, record_id
 from services.sync.reference.loading import find_table, load
@@ -38,13 +34,8 @@ AUTHOR = "copy"
 RECORDS, BYTES = 20_000, 16 * 2**20
 #: E-mails, or ids, that one statement asks for.
 ASKED = 1000
-#: As many ids are told of each kind of remark.
-SHOWN = 5
 #: In the place of an account: there is one of this e-mail, and nobody has shown to read its mail.
 UNVERIFIED = "?"
-#: Seconds between two lines of progress.
-EVERY = 5.0
-
 UNKNOWN_USER = "left out, of a user without an account"
 UNVERIFIED_USER = "left out, of a user whose account's e-mail is not verified"
 NOBODYS = "left out, of no user and no mapped space"
@@ -55,114 +46,6 @@ REPAIRED = "repaired"
 REFUSED = "refused"
 
 
-@dataclass
-class Summary:
-    """Counts of rows by table and remark, with the first ids."""
-
-    copied: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    remarks: dict[str, dict[str, list[Any]]] = field(default_factory=lambda: defaultdict(dict))
-
-    def note(self, table: str, remark: str, ids: list[str], count: int | None = None) -> None:
-        """Count rows of a table."""
-        if not ids:
-            return
-        counted = self.remarks[table].setdefault(remark, [0, []])
-        counted[0] += len(ids) if count is None else count
-        counted[1] += ids[: SHOWN - len(counted[1])]
-
-    def lines(self) -> Iterator[str]:
-        """Yield the summary, a line for each table and remark."""
-        for table, count in self.copied.items():
-            yield f"{table}: {count} rows"
-        for table, remarks in self.remarks.items():
-            for remark, (count, ids) in remarks.items():
-                more = " …" if count > len(ids) else ""
-                yield f"{table}: {count} {remark}: {', '.join(ids)}{more}"
-
-
-class Progress:
-    """Lines on standard error: how far, how fast, how long yet."""
-
-    def __init__(self, total: int, done: int) -> None:
-        self.total, self.done, self.begun_with = total, done, done
-        self.began = self.said = time.monotonic()
-
-    def add(self, rows: int) -> None:
-        """Count rows, and say so every few seconds."""
-        self.done += rows
-        if time.monotonic() > self.said + EVERY:
-            self.say()
-
-    def say(self) -> None:
-        """Write a line."""
-        self.said = time.monotonic()
-        rate = (self.done - self.begun_with) / max(self.said - self.began, 0.001)
-        left = max(self.total - self.done, 0)
-        seconds = f", {left / rate:,.0f} s left" if rate and left else ""
-        # Of one user's rows it is not known how many there are.
-        of = f" of {self.total:,}" if self.total else ""
-        sys.stderr.write(f"{self.done:,}{of} rows, {rate:,.0f} a second{seconds}\n")
-
-
-class State:
-    """The file that says how far a copy came."""
-
-    def __init__(self, path: Path | None, read: Map) -> None:
-        self.path, self.digest = path, read.digest
-        self.last, self.rows = "", 0
-        self.summary = Summary()
-        if path and path.exists():
-            self._read(path)
-        # Before anything is copied it is known whether that can be kept.
-        self._save()
-
-    def _read(self, path: Path) -> None:
-        try:
-            kept = json.loads(path.read_text())
-        except ValueError:
-            raise MapRefused(f"{path} is no copy's: remove that file.") from None
-        if kept["map"] != self.digest:
-            raise MapRefused(f"The map changed since {path} was begun: remove that file.")
-        self.last, self.rows = kept["last"], kept["rows"]
-        self.summary.copied.update(kept["copied"])
-        self.summary.remarks.update(kept["remarks"])
-
-    def rest(self, units: list[Unit]) -> list[Unit]:
-        """Return those that are not done: all, when the last one that was is not there any more."""
-        names = [name_of(unit) for unit in units]
-        return units[names.index(self.last) + 1 :] if self.last in names else units
-
-    def note(self, unit: Unit, rows: int) -> None:
-        """Keep that a unit is done; a reader finds the file as it was before or as it is now."""
-        self.last, self.rows = name_of(unit), self.rows + rows
-        self._save()
-
-    def _save(self) -> None:
-        if self.path is None:
-            return
-        kept = {"map": self.digest, "last": self.last, "rows": self.rows}
-        kept |= {"copied": self.summary.copied, "remarks": self.summary.remarks}
-        new = self.path.with_name(self.path.name + ".new")
-        try:
-            new.write_text(json.dumps(kept))
-            new.replace(self.path)
-        except OSError as error:
-            raise MapRefused(
-                f"{self.path}, which is to say how far the copy came, cannot be written: "
-                f"{error.strerror}. --state names another file."
-            ) from None
-
-    def end(self) -> None:
-        """Forget what was done, so that the next copy begins anew."""
-        if self.path:
-            self.path.unlink(missing_ok=True)
-
-
-def name_of(unit: Unit) -> str:
-    """Return what a unit is called in the file."""
-    return f"{unit.kind} {record_id('', [unit.value])}"
-
-
 def copy(source: Source, path: Path | None, only: str = "") -> Summary:
     """Copy all rows, or those of the user whose key is `only`; return what became of them.
 
@@ -171,12 +54,7 @@ def copy(source: Source, path: Path | None, only: str = "") -> Summary:
     read = source.map
     state = State(path, read)
     accounts = find_accounts(source)
-    units = [Unit("user", key, account) for key, account in accounts.items()]
-    units += [Unit("space", name, space) for name, space in read.spaces.items()]
-    if only:
-        units = [unit for unit in units if unit.kind == "user" and str(unit.value) == only]
-        if not units:
-            raise MapRefused(f"{read.users.table} has nobody with {read.users.id} = {only}.")
+    units = _units(source, accounts, only)
     for mapped in read.references:
         state.summary.copied[mapped.table.name] = load_reference(source, mapped)
     total = 0 if only else sum(source.total(mapped) for mapped in read.tables)
@@ -191,14 +69,31 @@ def copy(source: Source, path: Path | None, only: str = "") -> Summary:
                 ) from None
         state.note(unit, rows)
     if not only:
-        for mapped in read.tables:
-            count, keys = source.strays(mapped)
-            ids = [record_id(mapped.prefix, key) for key in keys]
-            state.summary.note(mapped.table.name, NOBODYS, ids, count)
-            progress.add(count)
+        _note_strays(source, state.summary, progress)
     progress.say()
     state.end()
     return state.summary
+
+
+def _units(source: Source, accounts: dict[Any, str], only: str) -> list[Unit]:
+    """Return whose rows are copied. Raises `MapRefused` when it is `only` a user's who is not there."""
+    read = source.map
+    units = [Unit("user", key, account) for key, account in accounts.items()]
+    if not only:
+        return units + [Unit("space", name, space) for name, space in read.spaces.items()]
+    units = [unit for unit in units if str(unit.value) == only]
+    if not units:
+        raise MapRefused(f"{read.users.table} has nobody with {read.users.id} = {only}.")
+    return units
+
+
+def _note_strays(source: Source, summary: Summary, progress: Progress) -> None:
+    """Note the rows that no unit has."""
+    for mapped in source.map.tables:
+        count, keys = source.strays(mapped)
+        ids = [record_id(mapped.prefix, key) for key in keys]
+        summary.note(mapped.table.name, NOBODYS, ids, count)
+        progress.add(count)
 
 
 def load_reference(source: Source, mapped: MappedTable) -> int:

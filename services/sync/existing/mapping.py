@@ -155,15 +155,7 @@ def _table(name: str, given: Any) -> MappedTable:
         accounts=list,
         seconds=list,
     )
-    table = next((one for one in pulled_tables() if one.name == name), None)
-    if table is None:
-        raise MapRefused(f"{where}: no table of this name is declared.")
-    if isinstance(table, ReferenceTable) and ("user" in given or "space" in given):
-        raise MapRefused(
-            f"{where}: a reference table belongs to nobody: it has no user and no space."
-        )
-    if isinstance(table, SyncedTable) and not ("user" in given or "space" in given):
-        raise MapRefused(f'{where}: say whose its rows are: user = "user_id", or the way there.')
+    table = _declared(where, name, given)
     renamed = given.get("columns", {})
     if unknown := renamed.keys() - set(table.names):
         raise MapRefused(f"{where}: {min(unknown)} is no column of the declared table.")
@@ -183,6 +175,20 @@ def _table(name: str, given: Any) -> MappedTable:
         accounts=frozenset(given.get("accounts", ())),
         seconds=frozenset(given.get("seconds", ())),
     )
+
+
+def _declared(where: str, name: str, given: dict[str, Any]) -> SyncedTable | ReferenceTable:
+    """Return the declared table of a name. Raises `MapRefused`, also for a wrong owner of its rows."""
+    table = next((one for one in pulled_tables() if one.name == name), None)
+    if table is None:
+        raise MapRefused(f"{where}: no table of this name is declared.")
+    if isinstance(table, ReferenceTable) and ("user" in given or "space" in given):
+        raise MapRefused(
+            f"{where}: a reference table belongs to nobody: it has no user and no space."
+        )
+    if isinstance(table, SyncedTable) and not ("user" in given or "space" in given):
+        raise MapRefused(f'{where}: say whose its rows are: user = "user_id", or the way there.')
+    return table
 
 
 def _path(where: str, text: str) -> Path:
