@@ -28,11 +28,9 @@ from services.sync.selection import (
     may_have_news,
     newest,
     scope,
-    select_again,
-    select_left,
-    select_resent,
     select_rows,
 )
+from services.sync.unchanged import select_again, select_left, select_resent
 from services.sync.views import OWN, Key, News, Unit, View
 from shared.auth.revocations import raise_clock
 from shared.database.union import (

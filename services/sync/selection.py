@@ -9,7 +9,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
-    Select,
     and_,
     bindparam,
     case,
@@ -20,12 +19,11 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    union,
 )
 
 from shared.auth.sessions import Caller
 from shared.database.union import Part
-from shared.models import Member, Resend, Session
+from shared.models import Session
 from shared.models.columns import Column
 from shared.models.tables import DeclaredTable, SyncedTable
 
@@ -220,7 +218,7 @@ def as_asked(
 # those that the user left since the last pull.
 
 
-def _is_gone(c: Any, kind: Kind) -> ColumnElement[bool]:
+def is_gone(c: Any, kind: Kind) -> ColumnElement[bool]:
     """Return whether a row is a tombstone that is news."""
     if not kind.has_tombstones:
         return NONE
@@ -228,7 +226,7 @@ def _is_gone(c: Any, kind: Kind) -> ColumnElement[bool]:
     return and_(c.is_deleted, c.updated_at_ms > tick)
 
 
-def _has(
+def has_row(
     table: SyncedTable,
     spaces: str,
     id_: ColumnElement[str],
@@ -249,9 +247,9 @@ def _among_others(
 ) -> tuple[ColumnElement[bool], ColumnElement[bool], ColumnElement[bool]]:
     """Return the conditions for rows of one space among several, so that no id is sent twice."""
     id_ = table.sql.c.id
-    live = and_(live, ~_has(table, "above", id_, lambda c: ~c.is_deleted))
+    live = and_(live, ~has_row(table, "above", id_, lambda c: ~c.is_deleted))
     if fresh is not ALL and fresh is not NONE:
-        held = _has(
+        held = has_row(
             table,
             "known",
             id_,
@@ -259,90 +257,9 @@ def _among_others(
         )
         fresh = and_(fresh, ~held)
     if dead is not NONE:
-        told = _has(table, "telling", id_, lambda c: _is_gone(c, kind))
-        dead = and_(dead, ~_has(table, "others", id_, lambda c: ~c.is_deleted), ~told)
+        told = has_row(table, "telling", id_, lambda c: is_gone(c, kind))
+        dead = and_(dead, ~has_row(table, "others", id_, lambda c: ~c.is_deleted), ~told)
     return live, fresh, dead
-
-
-def _had(kind: Kind) -> Callable[[Any], ColumnElement[bool]]:
-    """Return the condition for rows that a device may have from before its user left their space.
-
-    What became of one later is not for who left: it is told the same whether or not it lives.
-    """
-
-    def had(row: Any) -> ColumnElement[bool]:
-        left = (
-            select(Member.left_tick)
-            .where(Member.user_id == bindparam("me"), Member.space_id == row.user_id)
-            .scalar_subquery()
-        )
-        may_be_there = or_(~row.is_deleted, row.updated_at_ms > left, _is_gone(row, kind))
-        return and_(row.created_at_ms <= left, may_be_there)
-
-    return had
-
-
-def select_left(table: SyncedTable, kind: Kind) -> Part:
-    """Return the ids of a space's rows that a device may have from before its user left."""
-    c: Any = table.sql.c
-    had = _had(kind)
-    query = select(c.id).where(
-        table.of(bindparam("user")),
-        had(c),
-        ~_has(table, "active", c.id, lambda row: ~row.is_deleted),
-        ~_has(table, "telling", c.id, lambda row: _is_gone(row, kind)),
-        ~_has(table, "left_above", c.id, had),
-    )
-    return Part(query, DELETED, (DELETED, ALL))
-
-
-def select_again(table: SyncedTable, kind: Kind) -> Part:
-    """Return the rows that did not change and count as changed: those for which another space's row made
-    room, and those of which a push was refused.
-    """
-    c: Any = table.sql.c
-    gone, left = table.sql.alias(), table.sql.alias()
-    ids = union(
-        select(gone.c.id).where(
-            gone.c.user_id.in_(bindparam("above", expanding=True)), _is_gone(gone.c, kind)
-        ),
-        select(left.c.id).where(left.c.user_id.in_(bindparam("left_above", expanding=True))),
-        resent(table),
-    ).subquery()
-    query = (
-        select(*table.shared_record)
-        .select_from(table.sql.join(ids, ids.c.id == c.id))
-        .where(
-            table.of(bindparam("user")),
-            ~c.is_deleted,
-            c.updated_at_ms <= SINCE,
-            ~_has(table, "above", c.id, lambda row: ~row.is_deleted),
-        )
-    )
-    if kind.migration:
-        # What the migration brings is not sent again.
-        query = query.where(~func.coalesce(brought(table, kind.migration), false()))
-    return Part(query, UPDATED)
-
-
-def select_resent(table: SyncedTable, kind: Kind) -> Part:
-    """Return the ids that count as changed, of which the user reads no row."""
-    ids = resent(table).subquery()
-    query = select(ids.c.id).where(
-        ~_has(table, "active", ids.c.id, lambda row: ~row.is_deleted),
-        ~_has(table, "telling", ids.c.id, lambda row: _is_gone(row, kind)),
-        ~_has(table, "left_above", ids.c.id, _had(kind)),
-    )
-    return Part(query, DELETED, (DELETED, ALL))
-
-
-def resent(table: DeclaredTable) -> Select[Any]:
-    """Return the ids of a table that count as changed for the caller, since a push of them was refused."""
-    return select(Resend.row_id.label("id")).where(
-        Resend.user_id == bindparam("me"),
-        Resend.table_name == table.sql.name,
-        Resend.tick > SINCE,
-    )
 
 
 def wanted(c: Any, live: ColumnElement[bool], dead: ColumnElement[bool]) -> ColumnElement[bool]:

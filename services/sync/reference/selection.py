@@ -31,9 +31,9 @@ from services.sync.selection import (
     as_asked,
     brought,
     bucket,
-    resent,
     wanted,
 )
+from services.sync.unchanged import resent
 from shared.database.union import Part
 from shared.models import ReferenceLoad
 from shared.models.tables import ReferenceTable
