@@ -90,6 +90,17 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 2 * (os.cpu_count() or 1)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """Never search for garbage in tests and what they import, which stay to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what uses a backend on each of those that were asked for, or on those it is about."""
     if "backend" not in metafunc.fixturenames:
@@ -152,8 +163,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Install what the selected tests need, where `make` asks for it: nothing for pure ones."""
-    # Tests and what they import stay to the end: no search for garbage looks at them again.
-    gc.freeze()
     if session.config.getoption("--install") and any(
         item.get_closest_marker("pure") is None for item in session.items
     ):
