@@ -48,3 +48,27 @@ def test_a_checkout_on_windows_has_the_same_line_ends(tmp_path: Path) -> None:
     ).stdout.splitlines()
     assert len(listed) > 100
     assert [line for line in listed if "w/crlf" in line or "w/mixed" in line] == []
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("admin", "EMAIL=… is missing"),
+        ("help-user DO=unlock", "EMAIL=… is missing"),
+        ("create-users", "FILE=… is missing"),
+        ("copy-from", "MAP=… is missing"),
+        ("service-key NAME=shop", "SCOPES=… is missing"),
+        ("revoke-service-key", "NAME=… is missing"),
+        ("scale SERVICE=sync", "N=… is missing"),
+        ("restore", "FILE=… is missing"),
+        ("load TABLE=articles", "FILE=… is missing"),
+        ("webhook-replay", "NAME=… is missing"),
+        ("clean ALL=no", "say ALL=yes"),
+    ],
+)
+def test_make_says_in_one_line_what_is_missing(call: str, said: str) -> None:
+    # Nothing is run, nor installed.
+    make = ["make", "--just-print", "--assume-old=.local/venv/.runtime", *call.split()]
+    done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert (len(done.stderr.splitlines()), said in done.stderr) == (1, True), done.stderr
