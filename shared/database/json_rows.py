@@ -27,11 +27,11 @@ from sqlalchemy import (
 )
 
 from shared.database import errors
-from shared.database.bulk import CHUNK, compiled, upsert
+from shared.database.bulk import compiled, upsert
 from shared.database.received import STREAMED, first_values
 
 #: Characters of rows that one statement writes; as bytes, with escapes, far below every server's limit.
-STATEMENT_CHARACTERS = 500_000
+STATEMENT_CHARACTERS, NUMBER_CHARACTERS = 500_000, 15
 #: Bytes that the rest of such a statement has at most: a thousand columns, each named some times.
 STATEMENT_TEXT = 500_000
 #: What the driver writes a backslash before.
@@ -71,8 +71,8 @@ def write_rows(
         connection.execute(upsert(table, overwritten), whole)
         return
     head, tail = _around_rows(connection.dialect, table, (*columns, *same), overwritten)
-    for piece in _pieces(connection, rows):
-        sent = {f"row_{n}": (*row, *same.values()) for n, row in enumerate(piece)}
+    for piece in _pieces(connection, ((*row, *same.values()) for row in rows)):
+        sent = {f"row_{n}": row for n, row in enumerate(piece)}
         places = ", ".join(f"%({name})s" for name in sent)
         connection.exec_driver_sql(f"{head} {places} {tail}", sent)
 
@@ -84,10 +84,10 @@ def _pieces(
     piece: list[Sequence[Any]] = []
     size = 0
     for row in rows:
-        length = sum(len(value) for value in row if isinstance(value, str))
+        length = sum(len(value) if isinstance(value, str) else NUMBER_CHARACTERS for value in row)
         if length > STATEMENT_CHARACTERS:
             _check_length(connection, row)
-        if piece and (size + length > STATEMENT_CHARACTERS or len(piece) == CHUNK):
+        if piece and size + length > STATEMENT_CHARACTERS:
             yield piece
             piece, size = [], 0
         piece.append(row)
