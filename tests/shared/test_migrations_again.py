@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from alembic import autogenerate  # noqa: F401 - here, so that the hundreds of children find it
+from alembic.config import main
 from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.engine import Engine
 
@@ -35,8 +37,6 @@ def upgrade(url: str, kill_after: int) -> int:
         os.environ["DATABASE_URL"] = url
         os.chdir(ROOT)
         event.listen(Engine, "after_cursor_execute", kill)
-        from alembic.config import main
-
         main(["--raiseerr", "upgrade", "head"])
         os._exit(0)
     except BaseException:

@@ -106,7 +106,7 @@ def test_kills_lose_nothing_and_keep_the_order_in_every_space(
     is_over = threading.Event()
 
     def work(device: Device, space_id: str | None) -> None:
-        while not is_over.wait(0.02):
+        while not is_over.wait(0.05):
             p = project(space_id=space_id)
             t = task(p["id"])
             answer = device.push_raw(
