@@ -23,6 +23,11 @@ limit_request_line = 32 * 1024
 loglevel = "warning"
 #: Signals are enough to control it.
 control_socket_disable = True
+#: gunicorn believes nothing that a proxy says: the services do, by `TRUSTED_PROXIES`. So it need not look who
+#: sends a request either, which would take a twentieth of a short one.
+forwarded_allow_ips = "*"
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
 #: Threads of a process: requests wait for the database most of their time.
 threads = 8
 #: Longer than any keep-alive of nginx, so that a service never closes a connection that nginx uses.

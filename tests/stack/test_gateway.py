@@ -259,6 +259,12 @@ def test_too_many_calls_of_one_service_key_leave_other_keys_and_tokens_alone(sta
     assert fetch(f"{url}/users/me", Authorization=f"Bearer a.b.{'z' * 86}")[0] == 401
 
 
+def test_what_a_client_says_in_the_name_of_a_proxy_changes_nothing(start: Start) -> None:
+    url = start() + "/users/me"
+    for said in ({"X-Forwarded-Ssl": "on"}, {"X-Forwarded-Protocol": "ssl"}, {"Script_Name": "/x"}):
+        assert fetch(url, **said)[0] == 401
+
+
 def test_a_service_key_may_call_more_often_than_a_user(start: Start, service_key: str) -> None:
     url = start() + "/service/spaces?limit=1"
     with ThreadPoolExecutor(2) as pool:
