@@ -11,23 +11,31 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import (
+    Boolean,
     Column,
     Connection,
     Double,
     Integer,
     MetaData,
+    String,
     Table,
+    Text,
+    bindparam,
     case,
     create_engine,
+    event,
+    func,
     literal_column,
     select,
     true,
 )
 
+from shared.database.json_rows import read_rows as read_some
+from shared.database.json_rows import write_rows
 from shared.database.union import TAG_BYTES, CompiledPart, Part, by_part, grouped, read_rows
 from shared.models.tables import synced_tables
 from tests.api import Device, project, task, wire
-from tests.conftest import Backend
+from tests.conftest import Backend, on_servers
 
 EVERY_CONTROL_CHARACTER = (
     "".join(map(chr, range(0x20))) + '"\\/\x7f\x80\x9f\u2028\u2029\ufeff\ufffd'
@@ -181,3 +189,67 @@ def test_every_fraction_comes_back_as_it_was(backend: Backend, seed: int) -> Non
         rows = [row for batch in read_rows(connection, parts, {}) for row in batch]
     engine.dispose()
     assert [orjson.loads(row[TAG_BYTES:])[1] for row in rows] == numbers
+
+
+HARD_TEXTS = [
+    *TEXTS,
+    *("%", "%%", "%s", "%(row_0)s", "'", '"', "\\", "\\'", "a\\\\", "\0", "\x1a", "\n\r\t"),
+    *("{}", "{0}", "(__[POSTCOMPILE_ids])", "-- ", "/*! */", "`", "0x41", " "),
+]
+HARD_NUMBERS = [
+    *(None, True, 0.1, 1 / 3, 1e308, 5e-324, 2.2250738585072014e-308, 1e22, 1e16, 1e15, 1e-7),
+    *(2**53, -(2**53), 2**63, -(2**63), 2**64, 10**20, sys.float_info.max),
+]
+
+
+@on_servers
+def test_any_row_is_read_as_it_was_written_whatever_its_columns_are_called(
+    backend: Backend,
+) -> None:
+    table = Table(
+        "100% :table",
+        MetaData(),
+        Column("id", String(40), primary_key=True),
+        Column("text :one\\:two", Text),
+        Column("50% %s", Double),
+        Column("order", Boolean, nullable=False),
+        Column("same `:one`", Text, nullable=False),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    rows = [(f"t{n}", text, None, True) for n, text in enumerate(HARD_TEXTS)]
+    rows += [(f"n{n}", None, number, False) for n, number in enumerate(HARD_NUMBERS)]
+    *names, same = table.c.keys()
+    engine = create_engine(backend.new_database("hard_rows")[0])
+    query = select(table).where(table.c.id.in_(bindparam("ids", expanding=True)))
+    with engine.connect() as connection:
+        table.create(connection)
+        for text in HARD_TEXTS:
+            write_rows(connection, table, names, rows, {same: text}, ())
+            # Far more ids than there are.
+            found = list(read_some(connection, query, {"ids": [row[0] for row in rows] * 20}))
+            assert sorted(found) == sorted([*row, text] for row in rows)
+    engine.dispose()
+
+
+@on_servers
+def test_what_is_logged_of_a_statement_that_writes_grows_little_with_its_rows(
+    backend: Backend,
+) -> None:
+    table = Table(
+        "few_bytes",
+        MetaData(),
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("n", Integer),
+    )
+    engine = create_engine(backend.new_database("few_bytes")[0])
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
+    with engine.connect() as connection:
+        table.create(connection)
+        write_rows(connection, table, ("id", "n"), [(n, n) for n in range(10_000)], {}, ())
+        assert connection.scalar(select(func.count()).select_from(table)) == 10_000
+    engine.dispose()
+    written = [text for text in statements if text.startswith("INSERT")]
+    assert len(written) == 1
+    assert len(written[0]) < 50_000
