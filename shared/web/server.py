@@ -2,8 +2,8 @@
 others and are heard by who sent too much.
 """
 
-import os
 import select
+import signal
 import socket
 import sys
 import time
@@ -32,6 +32,8 @@ DRAIN_BYTES, DRAIN_S = 72 * 2**20, 10
 LINGER_S = 1
 #: How long a thread waits for the next request of its connection before gunicorn's main thread does.
 STAYS_MS = 20
+#: How long a worker without a master may take to end once its requests have had their time.
+EXIT_S = 5
 
 
 #: What else gunicorn refuses, by its exceptions.
@@ -79,8 +81,20 @@ class Worker(ThreadWorker):
     def may_stay(self) -> bool:
         """Return whether threads are left for other connections, and the worker goes on."""
         with_a_thread = self.nr_conns - len(self.keepalived_conns) - len(self.pending_conns)
-        # One whose parent has died ends, although nobody told it.
-        return with_a_thread <= AT_ONCE and bool(self.alive) and os.getppid() == self.ppid
+        return with_a_thread <= AT_ONCE and bool(self.alive)
+
+    def is_parent_alive(self) -> bool:
+        """Return whether the master lives. If not, the worker ends as if the master had told it to.
+
+        gunicorn's own would go on to keep connections, and cut them off after 30 s in the middle of their
+        requests.
+        """
+        lives = bool(super().is_parent_alive())
+        if self.alive and not lives:
+            self.alive = False
+            # A thread that waits for the rest of a request may do so forever, and nobody kills it.
+            signal.alarm(self.cfg.graceful_timeout + EXIT_S)
+        return lives
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer a request, and say that the connection ends when that is so for an unread body.

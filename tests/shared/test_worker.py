@@ -1,5 +1,6 @@
 """gunicorn's worker of every service."""
 
+import logging
 import os
 import platform
 import signal
@@ -40,6 +41,21 @@ def test_a_signal_to_end_waits_for_no_lock_that_the_main_thread_may_hold() -> No
     worker.method_queue.close()
     worker.tmp.close()
     worker.tpool.shutdown()
+
+
+def test_a_worker_without_its_master_ends_as_if_it_had_told_it_to() -> None:
+    worker = Worker(1, os.getppid(), [], None, 30, Config(), logging.getLogger())
+    assert worker.is_parent_alive()
+    assert worker.alive
+    worker.ppid = -1
+    try:
+        assert not worker.is_parent_alive()
+    finally:
+        killed_in_s = signal.alarm(0)
+    # What an answer's `Connection: close`, and threads that stay, go by.
+    assert not worker.alive
+    assert killed_in_s > worker.cfg.graceful_timeout
+    worker.tmp.close()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is about glibc's malloc")
