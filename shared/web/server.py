@@ -79,9 +79,12 @@ class Worker(ThreadWorker):
                 return kept
 
     def may_stay(self) -> bool:
-        """Return whether threads are left for other connections, and the worker goes on."""
+        """Return whether threads are left for other connections.
+
+        Of a worker that ends too: a client that was not told of it yet is told by its next answer.
+        """
         with_a_thread = self.nr_conns - len(self.keepalived_conns) - len(self.pending_conns)
-        return with_a_thread <= AT_ONCE and bool(self.alive)
+        return with_a_thread <= AT_ONCE
 
     def is_parent_alive(self) -> bool:
         """Return whether the master lives. If not, the worker ends as if the master had told it to.

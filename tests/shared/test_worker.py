@@ -3,14 +3,19 @@
 import logging
 import os
 import platform
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import TConn
 
 from shared.web.server import Worker
 from tests.conftest import ROOT
@@ -56,6 +61,27 @@ def test_a_worker_without_its_master_ends_as_if_it_had_told_it_to() -> None:
     assert not worker.alive
     assert killed_in_s > worker.cfg.graceful_timeout
     worker.tmp.close()
+
+
+def test_who_was_not_told_that_the_worker_ends_is_told_by_the_next_answer() -> None:
+    config = Config()
+    worker = Worker(1, os.getppid(), [], None, 30, config, Logger(config))
+
+    def ends(_environ: Any, start: Any) -> list[bytes]:
+        # As by a signal while it works.
+        worker.alive = False
+        start("200 OK", [("Content-Length", "0")])
+        return []
+
+    worker.wsgi, worker.nr_conns = ends, 1
+    client, server = socket.socketpair()
+    client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n" * 2)
+    client.shutdown(socket.SHUT_WR)
+    with client, server:
+        assert not worker.handle(TConn(config, server, ("127.0.0.1", 1), ("127.0.0.1", 2)))
+        answers = client.makefile("rb").read()
+    worker.tmp.close()
+    assert re.findall(rb"Connection: ([\w-]+)", answers) == [b"keep-alive", b"close"]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is about glibc's malloc")
