@@ -56,14 +56,16 @@ def on_exit(_server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Leave Ctrl-C to the master, and start what runs in the background: mail, lists of revoked sessions.
+    """Leave signals of a terminal to the master, and start what runs in the background.
 
-    A terminal sends Ctrl-C to all of them, and a worker that is told twice at once may lock itself up.
+    A terminal sends Ctrl-C, and its own end, to all of them. A worker that is told twice at once may lock
+    itself up, and one that the terminal's end reaches would be gone in the middle of its requests.
     Where passwords are hashed, memory that a hash has used is kept for the next.
     """
     from shared.auth.reconciler import start_reconciler
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for one in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(one, signal.SIG_IGN)
     extensions = getattr(worker.wsgi, "extensions", {})
     # A hash takes 19 MiB; with so few arenas they would come from the system anew for most.
     if "hashing" in extensions and hasattr(LIBC, "malloc_trim"):

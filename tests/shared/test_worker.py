@@ -31,6 +31,21 @@ settings["post_request"](None, None, {"CONTENT_LENGTH": sys.argv[1]}, None)
 print(int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
 """
 
+#: What a terminal sends to all processes that it has started reaches a worker.
+TERMINAL = """
+import os, signal
+from types import SimpleNamespace
+from shared.hooks import post_worker_init
+post_worker_init(SimpleNamespace(wsgi=None))
+for one in (signal.SIGINT, signal.SIGHUP):
+    os.kill(os.getpid(), one)
+"""
+
+
+def test_signals_of_a_terminal_are_left_to_the_master() -> None:
+    environ = {**os.environ, "REDIS_URL": ""}
+    subprocess.run([sys.executable, "-c", TERMINAL], cwd=ROOT, env=environ, check=True)
+
 
 def test_a_signal_to_end_waits_for_no_lock_that_the_main_thread_may_hold() -> None:
     worker = Worker(1, os.getppid(), [], None, 30, Config(), None)
