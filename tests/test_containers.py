@@ -4,13 +4,16 @@ import os
 import re
 import runpy
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from sqlalchemy.engine import make_url
 
+from deploy.local import cli
 from deploy.local import compose as module
 from deploy.local.cli import LIVE_CONNECTIONS
 from deploy.local.machine import Refused
@@ -150,6 +153,18 @@ def test_mails_are_never_shown_by_a_stack_that_others_may_reach(
 ) -> None:
     for name in ("auth", "users"):
         assert compose[name]["environment"]["MAIL_URL"] == "${MAIL_URL:-}"
+
+
+def test_what_does_not_run_is_not_said_to_be_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "one_at_a_time", nullcontext)
+    monkeypatch.setattr(cli, "running", module.Compose)
+    monkeypatch.setattr(
+        module.Compose, "instances", lambda _self, *names: ["id"] if names == ("live",) else []
+    )
+    monkeypatch.setattr(module.Compose, "call", lambda *_: None)
+    runner = CliRunner()
+    assert runner.invoke(cli.cli, ["restart"]).output == "Restarted live\n"
+    assert runner.invoke(cli.cli, ["restart", "webhooks"]).output == "webhooks does not run\n"
 
 
 @pytest.mark.parametrize("command", ["service-key", "service-keys", "revoke-service-key"])

@@ -131,13 +131,16 @@ def restart(service: str | None) -> None:
         stack = running()
         for name in [service] if service else INSTANCES:
             try:
-                stack.restart(name)
+                restarted = stack.restart(name)
             except Refused as refused:
                 message = (
                     f"{refused.message}\n{name} was not restarted; its old processes keep serving."
                 )
                 raise Refused(message) from refused
-            click.echo(f"Restarted {name}")
+            if restarted:
+                click.echo(f"Restarted {name}")
+            elif service:
+                click.echo(f"{name} does not run")
 
 
 @cli.command()

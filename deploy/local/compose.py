@@ -48,18 +48,19 @@ class Compose:
         scale = ("--scale", f"{service}={number}", service)
         self.call("up", "--detach", "--no-recreate", "--no-deps", "--wait", *scale)
 
-    def restart(self, service: str) -> None:
-        """Replace a service's processes, unless new ones could not start. Its image stays the same."""
-        if service in CODE:
+    def restart(self, service: str) -> bool:
+        """Replace a service's processes, if it has any and new ones can start. Its image stays the same."""
+        containers = self.instances(service)
+        if containers and service in CODE:
             # One process: clients of live are told, and come back.
-            if self.instances(service):
-                self.call("restart", service)
-            return
-        for container in self.instances(service):
+            self.call("restart", service)
+            return True
+        for container in containers:
             check_start(service, "docker", "exec", container, "python")
             # Not `docker kill`: whatever its signal, Docker then takes the container for stopped by
             # hand, and does not start it again after a crash.
             run("docker", "exec", container, "sh", "-c", "kill -HUP 1")
+        return bool(containers)
 
     def pause(self) -> None:
         """Stop the services, so that nobody writes."""

@@ -197,12 +197,13 @@ class Native:
         there = self.instances(service)
         self.replace(service, there[number:], number - len(there))
 
-    def restart(self, service: str) -> None:
-        """Replace a service's instances; they go on serving when new ones cannot start."""
+    def restart(self, service: str) -> bool:
+        """Replace a service's instances, if it has any; they go on serving when new ones cannot start."""
         there = self.instances(service)
         number = bool(webhooks_file()) if service == "webhooks" else len(there)
         if there or number:
             self.replace(service, there, number)
+        return bool(there or number)
 
     def replace(self, service: str, old: list[str], number: int) -> None:
         """Start so many new instances, then stop old ones. Raises `Refused` with all as before."""
