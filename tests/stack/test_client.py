@@ -375,10 +375,10 @@ def test_a_socket_comes_back_after_the_server(watermelon_installed: None, tmp_pa
 
 
 #: New ones in each run, the same in all its workers.
-SEEDS = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).sample(range(10**6), 3)
+SEEDS = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).sample(range(10**6), 2)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3] if CI else SEEDS)
+@pytest.mark.parametrize("seed", [1, 2] if CI else SEEDS)
 def test_devices_converge_in_bad_weather(account: Account, seed: int) -> None:
     """The seed is the parameter: a failing run is repeated with it."""
     chance = random.Random(seed)
