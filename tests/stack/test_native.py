@@ -507,8 +507,9 @@ def test_receivers_of_webhooks_are_told_from_a_restart_on(
             killed = checkout.pid("webhooks")
             os.kill(killed, signal.SIGKILL)
             device.push(projects={"deleted": [p["id"]]})
-            # The next one has to wait until it is sure that the killed one is no more.
-            eventually(lambda: len(receiver.changes) == 2, seconds=60)
+            # The next one has to wait until it is sure that the killed one is no more. It tells again what
+            # that one had told, and had not noted as told.
+            eventually(lambda: receiver.changes[-1]["kind"] == "deleted", seconds=60)
             assert checkout.pid("webhooks") not in (0, killed)
             before = checkout.pid("database")
             os.kill(before, signal.SIGKILL)
