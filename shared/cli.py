@@ -6,6 +6,7 @@ from typing import Any
 import click
 from flask.cli import with_appcontext
 
+from shared.usage import in_one_line
 from shared.web.errors import Problem
 
 
@@ -13,20 +14,15 @@ class Command(click.Command):
     """A command that answers a wrong call, and what the use case refuses, in one line."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Read the arguments. Raises `UsageError` without the context, by which click adds how to call it."""
-        try:
+        """Read the arguments. Raises `UsageError`."""
+        with in_one_line():
             return super().make_context(*args, **kwargs)
-        except click.UsageError as error:
-            error.ctx = None
-            raise
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Raises `ClickException` in the place of a `Problem`, `UsageError` as above."""
+        """Run the command. Raises `ClickException` in the place of a `Problem`, and `UsageError`."""
         try:
-            return super().invoke(ctx)
-        except click.UsageError as error:
-            error.ctx = None
-            raise
+            with in_one_line():
+                return super().invoke(ctx)
         except Problem as problem:
             raise click.ClickException(str(problem.detail)) from problem
 

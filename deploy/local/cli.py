@@ -15,6 +15,7 @@ from deploy.local import run as embedded
 from deploy.local.compose import Compose
 from deploy.local.machine import INSTANCES, LOCAL, PARTS, ROOT, SERVICES, Refused
 from deploy.local.native import Native
+from shared.usage import in_one_line
 
 #: Nobody needs more on one machine, and a slip of the finger must not fill it with processes.
 MAX_INSTANCES = 16
@@ -68,12 +69,9 @@ class OneLine(click.Group):
     """Commands that answer a wrong call in one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command. Raises `UsageError` without the context, by which click adds how to call it."""
-        try:
+        """Run a command. Raises `UsageError`."""
+        with in_one_line():
             return super().invoke(ctx)
-        except click.UsageError as error:
-            error.ctx = None
-            raise
 
 
 @click.group(cls=OneLine)
