@@ -81,10 +81,9 @@ def test_what_is_held_sees_what_the_one_before_committed(api: Api, app: Flask) -
     """Else two ticks of a common member could be the same, or stand in the wrong order."""
     first, common, second = (api.register().user_id for _ in range(3))
     holds, waits = Event(), Event()
-    ticks = []
     is_sqlite = app.config["DATABASE_URL"].startswith("sqlite")
 
-    def change(space: str, is_first: bool) -> None:
+    def change(space: str, is_first: bool) -> int:
         with app.app_context():
             if is_sqlite and not is_first:
                 # Once it has begun there, the first could not.
@@ -102,7 +101,7 @@ def test_what_is_held_sees_what_the_one_before_committed(api: Api, app: Flask) -
                 held.give(held.clocks, [space])
                 return held.tick
 
-            ticks.append(work())
+            return work()
 
     with app.app_context():
         spaces = [add_space(1, first, common), add_space(1, common, second)]
@@ -110,8 +109,8 @@ def test_what_is_held_sees_what_the_one_before_committed(api: Api, app: Flask) -
         # There the second waits before it has begun.
         waits.set()
     with ThreadPoolExecutor(2) as pool:
-        for future in [pool.submit(change, spaces[0], True), pool.submit(change, spaces[1], False)]:
-            future.result()
+        futures = [pool.submit(change, spaces[0], True), pool.submit(change, spaces[1], False)]
+        ticks = [future.result() for future in futures]
     assert ticks[0] < ticks[1]
     with app.app_context():
         assert clocks(first, common, second) == [ticks[0], ticks[1], ticks[1]]
