@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shared.models.rules import Change, refuse
 from tests.api import Api, Device
+from tests.histories import tried
 from tests.rules import ruled
 from tests.sharing import make_space
 
@@ -94,7 +95,7 @@ def told(answer: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("rules", RULES)
 def test_a_push_to_ones_own_space_ends_the_same_for_who_is_in_others(api: Api, rules: str) -> None:
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=tried(25), deadline=None, suppress_health_check=list(HealthCheck))
     @given(history=st.lists(st.tuples(pushes(), st.booleans()), min_size=1, max_size=4))
     def run(history: list[tuple[dict[str, Any], bool]]) -> None:
         alone, member = api.register(), api.register()

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.api import Api, project, task
+from tests.histories import tried
 from tests.service import Service
 from tests.sharing import join, make_space
 from tests.watermelon_model import ModelDevice
@@ -72,9 +73,9 @@ body = st.fixed_dictionaries(
 since = st.sampled_from(["null", "0", "1", "now", "ahead", "", "-1", "x"]) | st.text(max_size=10)
 
 
-def hostile(settings_: int) -> Any:
+def hostile(examples: int) -> Any:
     return settings(
-        max_examples=settings_,
+        max_examples=tried(examples),
         deadline=None,
         print_blob=True,
         suppress_health_check=list(HealthCheck),
