@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 from services.openapi import routes
 from shared.web.schemas import Body
 from tests.api import PASSWORD, Device, new_email
+from tests.histories import tried
 from tests.sharing import make_space
 
 #: What takes a body, by method and path; changes are tried by tests/sync.
@@ -85,7 +86,10 @@ def test_any_values_in_any_fields(admin: Device, call: tuple[str, str]) -> None:
     fields = st.fixed_dictionaries({}, optional=dict.fromkeys(names(CALLS[call]), VALUES))
 
     @settings(
-        max_examples=30, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck)
+        max_examples=tried(30),
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
     )
     @given(fields, EXTRA)
     def run(body: dict[str, Any], extra: dict[str, Any]) -> None:

@@ -72,6 +72,7 @@ def call_with(device: Device, call: tuple[str, str], body: Any) -> TestResponse:
     return device.api.call(method, url, body, token=token)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(("call", "field"), FIELDS)
 def test_a_field_of_ten_times_its_limit_is_refused_before_any_work(
     admin: Device,

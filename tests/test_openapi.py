@@ -59,6 +59,8 @@ def token_for(path: str, admin: Device, service: Service) -> str:
     return service.key if path.startswith("/v1/service/") else admin.token
 
 
+#: On a server tests/stack/test_edge.py asks the same, through the gateway.
+@pytest.mark.any_backend
 @pytest.mark.parametrize(("path", "method"), CALLS)
 def test_whatever_is_asked_is_answered_as_described(
     read: Any, admin: Device, service: Service, path: str, method: str

@@ -392,15 +392,27 @@ def gateway(doors: list[Door]) -> Door:
     return doors[0]
 
 
-OPERATIONS = [(path, method) for path, calls in describe()["paths"].items() for method in calls]
+DESCRIBED = describe()
+OPERATIONS = [(path, method) for path, calls in DESCRIBED["paths"].items() for method in calls]
+
+
+@pytest.fixture(scope="module")
+def description() -> Any:
+    """The description, read by Schemathesis."""
+    return schemathesis.openapi.from_dict(DESCRIBED)
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_whatever_is_asked_from_outside_is_answered_as_described(
-    gateway: Door, server: Server, service_key: str, path: str, method: str
+    gateway: Door,
+    server: Server,
+    service_key: str,
+    description: Any,
+    path: str,
+    method: str,
 ) -> None:
     is_service = path.startswith("/v1/service/")
-    operation = schemathesis.openapi.from_dict(describe())[path][method]
+    operation = description[path][method]
     url = f"http://127.0.0.1:{gateway.port}"
     api = HttpApi(server.url)
     token = service_key if is_service else api.register().token

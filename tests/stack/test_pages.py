@@ -47,6 +47,8 @@ def test_the_page_of_the_api_sends_requests_and_asks_nobody_else(
     assert hosts == {urlsplit(base).netloc}
 
 
+#: The page is the same behind the gateway, where the test before this one sends requests from it.
+@pytest.mark.backends("embedded")
 def test_a_login_in_the_page_of_the_api_authorizes_the_calls_after_it(
     server: Server, page: Page
 ) -> None:

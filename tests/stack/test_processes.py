@@ -45,6 +45,8 @@ def test_a_reader_misses_no_deletion_through_any_process(device: Device) -> None
     test_concurrency.test_a_reader_that_pulls_without_pause_misses_no_parallel_deletion(device)
 
 
+#: `make run` is one process, and what may happen in one is in tests/sync/test_feed.py.
+@on_servers
 def test_a_server_that_reads_through_any_process_misses_nothing_of_fifty_devices(
     device: Device, service_key: str
 ) -> None:

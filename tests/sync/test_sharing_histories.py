@@ -234,4 +234,5 @@ def test_any_history_of_sharing_ends_with_each_device_holding_what_its_user_may_
 ) -> None:
     SharingHistories.api = api
     with services.sync.create_app().app_context():
-        run_histories(SharingHistories, examples=10, steps=40)
+        # And more in tests/webhooks/test_histories.py, with receivers.
+        run_histories(SharingHistories, examples=6, steps=40)
