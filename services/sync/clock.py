@@ -11,7 +11,6 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
-    text,
     update,
 )
 
@@ -47,13 +46,13 @@ READ = select(
     *_reference_clock(),
 ).where(User.id == bindparam("user"))
 #: The clock before comes back in the place of a row's new id, so that one statement locks, reads and writes.
-TAKE = text(
+TAKE = (
     "UPDATE users SET pushed_since ="
-    " IF(pushed_by = :session AND pushed_at = last_modified_at, pushed_since, last_modified_at),"
-    " pushed_by = :session, pushed_at = GREATEST(:now, last_modified_at + 1),"
+    " IF(pushed_by = %(session)s AND pushed_at = last_modified_at, pushed_since, last_modified_at),"
+    " pushed_by = %(session)s, pushed_at = GREATEST(%(now)s, last_modified_at + 1),"
     # Last: MySQL lets an assignment see those before it.
-    " last_modified_at = GREATEST(:now, LAST_INSERT_ID(last_modified_at) + 1)"
-    " WHERE id = :user AND NOT has_spaces"
+    " last_modified_at = GREATEST(%(now)s, LAST_INSERT_ID(last_modified_at) + 1)"
+    " WHERE id = %(user)s AND NOT has_spaces"
 )
 #: The same for a clock that is held already. In this order: MySQL lets an assignment see those before it.
 SET = (
@@ -138,7 +137,8 @@ def take_tick(user_id: str, session_id: str) -> tuple[int, int] | None:
         connection.execute(SET, {"user": user_id, "session": session_id, "tick": tick})
         cover(tick)
         return present, tick
-    taken = connection.execute(TAKE, {"user": user_id, "session": session_id, "now": now})
+    values = {"user": user_id, "session": session_id, "now": now}
+    taken = connection.exec_driver_sql(TAKE, values)
     if not taken.rowcount:
         return None
     tick = max(now, taken.lastrowid + 1)

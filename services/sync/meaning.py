@@ -4,11 +4,10 @@ from collections.abc import Collection, Mapping
 
 from services.sync import rows
 from services.sync.plan import Entry, Key, Push
-from services.sync.relations import parent_of
 from services.sync.rows import Place
 from services.sync.schemas import SAFE_ID
 from shared.models.columns import SPACE
-from shared.models.tables import SyncedTable
+from shared.models.tables import SyncedTable, parent_of
 
 
 class Meaning:

@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterable
 from services.sync import rows
 from services.sync.merge import Row
 from services.sync.plan import Key, Push
-from services.sync.relations import parent_of
 from services.sync.sorting import Move, Sorting
-from shared.models.tables import SyncedTable, synced_tables
+from shared.models.tables import SyncedTable, parent_of, synced_tables
 
 
 class Again(Exception):

@@ -16,6 +16,8 @@ from shared.models.columns import SPACE, Column
 from shared.models.tables import SyncedTable
 from shared.web.errors import Problem, readable
 
+#: Parents that a column may name to be looked up with the rows of a push, and not once all is written.
+MAX_PARENTS = 100
 #: What a push names in one table: the operation, the id, and the record of one that is not deleted.
 Entry = tuple[Operation, str, dict[str, Any] | None]
 #: A row by the name of its table and its id.
@@ -154,6 +156,18 @@ def entries_of(change: Mapping[Operation, list[Any]]) -> Iterator[Entry]:
         for entry in change.get(operation, ()):
             is_record = operation != "deleted"
             yield operation, entry["id"] if is_record else entry, entry if is_record else None
+
+
+def new_parents(table: SyncedTable, entries: Iterable[Entry]) -> dict[Column, list[str]]:
+    """Return the parents that new records name, by column: all of them, or none where they are many."""
+    records = [record for operation, _, record in entries if operation == "created" and record]
+    found = {}
+    for column in table.enforced:
+        values = (record.get(column.name) for record in records)
+        named = {id_ for id_ in values if isinstance(id_, str) and SAFE_ID.fullmatch(id_)}
+        if 0 < len(named) <= MAX_PARENTS:
+            found[column] = list(named)
+    return found
 
 
 def decide(

@@ -13,9 +13,10 @@ from services.sync.plan import (
     conflicts_of,
     decide,
     entries_of,
+    new_parents,
     result,
 )
-from services.sync.relations import Touched, parent_of, settle
+from services.sync.relations import Touched, settle
 from services.sync.rules import Judge, SomethingRefused
 from services.sync.schemas import Changes
 from services.sync.sharing import leaves_own_space, push_to_spaces
@@ -24,7 +25,7 @@ from shared.auth.revocations import raise_clock, raise_clocks
 from shared.database.bulk import CHUNK
 from shared.database.transaction import transaction
 from shared.models.rules import RULES, rules_of
-from shared.models.tables import SyncedTable, parents_first, tables_by_name
+from shared.models.tables import SyncedTable, parent_of, parents_first, tables_by_name
 
 
 def push_changes(
@@ -108,13 +109,14 @@ def _apply(
     total = Decisions()
     entries = entries_of(change)
     while some := list(islice(entries, CHUNK)):
-        before = rows.load(push.user_id, table, [id_ for _, id_, _ in some])
+        ids = [id_ for _, id_, _ in some]
+        before, living = rows.load_with_parents(push.user_id, table, ids, new_parents(table, some))
         made = decide(push, table, some, before)
         if judge:
             judge.ask_all(table, made, before)
         rows.write(push, push.user_id, table, made)
         if judge:
             judge.ledger.written(table)
-        touched.note(table, made)
+        touched.note(table, made, living)
         total.add(made)
     return total

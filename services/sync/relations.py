@@ -6,8 +6,10 @@ cleared as their relation says, level by level, until there are none.
 """
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import CompoundSelect, and_, bindparam, literal, or_, select, union_all
@@ -17,7 +19,7 @@ from services.sync.plan import Decisions
 from shared.database.base import db
 from shared.database.bulk import CHUNK
 from shared.models.columns import Column
-from shared.models.tables import SyncedTable, synced_tables, tables_by_name
+from shared.models.tables import SyncedTable, parent_of, synced_tables
 
 
 @dataclass
@@ -29,14 +31,31 @@ class Touched:
     #: Whether anything was written at all.
     has_written: bool = False
 
-    def note(self, table: SyncedTable, made: Decisions) -> None:
-        """Add what a push did to `table`."""
-        if made.names_parents:
+    def note(
+        self, table: SyncedTable, made: Decisions, living: Collection[tuple[Column, str]] = ()
+    ) -> None:
+        """Add what a push did to `table`; `living`: parents that are known to live."""
+        if made.names_parents and not _names_only(living, table, made):
             self.written.add(table)
         if made.has_deaths:
             self.died.add(table)
         if made.inserted or made.overwritten or made.amended or made.buried:
             self.has_written = True
+
+
+def _names_only(
+    living: Collection[tuple[Column, str]], table: SyncedTable, made: Decisions
+) -> bool:
+    """Return whether all rows that are written name parents that live.
+
+    Those that the push deletes later are looked at for that.
+    """
+    return bool(living) and all(
+        row.values[column.name] is None or (column, row.values[column.name]) in living
+        for row in chain(made.inserted, made.overwritten, made.amended)
+        for column in table.enforced
+        if not row.is_deleted
+    )
 
 
 def settle(space_id: str, tick: int, touched: Touched, stamp: rows.Stamp) -> bool:
@@ -117,9 +136,3 @@ def _strays(
     if not parts:
         return relations, None
     return relations, union_all(*parts).limit(CHUNK)
-
-
-def parent_of(column: Column) -> SyncedTable:
-    """Return the table that a relation names."""
-    assert column.relation is not None  # noqa: S101
-    return tables_by_name()[column.relation.parent]

@@ -1,7 +1,7 @@
 """The rows that a push reads and writes, some thousand at a time. The held clock keeps them still."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,7 +14,7 @@ from shared.database.base import db
 from shared.database.bulk import CHUNK, chunks
 from shared.database.json_rows import read_rows, write_rows
 from shared.models.columns import SPACE, Column
-from shared.models.tables import ReferenceTable, SyncedTable
+from shared.models.tables import ReferenceTable, SyncedTable, parent_of
 
 #: The server's columns of rows that are written, by name.
 Stamp = dict[str, Any]
@@ -50,6 +50,29 @@ def load(
     return {row.id: row for row in _load(table, ids, space_id or user_id, space_id)}
 
 
+def load_with_parents(
+    user_id: str, table: SyncedTable, ids: Sequence[str], named: Mapping[Column, Sequence[str]]
+) -> tuple[dict[str, Row], set[tuple[Column, str]]]:
+    """Return the rows of these ids, at most `CHUNK`, in a user's own space, tombstones included; and of the
+    parents that columns have `named` those that live there.
+    """
+    queries = [_find_rows(table, None)]
+    values: dict[str, Any] = {"space": user_id, "ids": ids}
+    columns = list(named)
+    for number, column in enumerate(columns):
+        queries.append(_find_named(parent_of(column), number))
+        values[_named(number)] = named[column]
+    before: dict[str, Row] = {}
+    living: set[tuple[Column, str]] = set()
+    for query, *found in read_rows(db.session.connection(), queries, values):
+        if query == 0:
+            row = _row(table, found, user_id, None)
+            before[row.id] = row
+        else:
+            living.add((columns[query - 1], found[0]))
+    return before, living
+
+
 def load_below(
     table: SyncedTable, relation: Column, space_id: str, ids: Sequence[str]
 ) -> Iterator[Row]:
@@ -66,19 +89,26 @@ def _load(
     by: Column | None = None,
 ) -> Iterator[Row]:
     query = _find_rows(table, by)
-    space = {SPACE.name: named} if table.is_shareable else {}
     for some in chunks(ids):
         values = {"space": space_id, "ids": some}
-        for id_, *read in read_rows(db.session.connection(), query, values):
-            *own, is_deleted, born, tick, repeated, created_by = read
-            row = dict(zip(table.names, own, strict=True)) | space
-            yield Row(str(id_), row, is_deleted, born, tick, repeated, created_by, space_id)
+        for _, *found in read_rows(db.session.connection(), [query], values):
+            yield _row(table, found, space_id, named)
+
+
+def _row(table: SyncedTable, found: Sequence[Any], space_id: str, named: str | None) -> Row:
+    id_, *own, is_deleted, born, tick, repeated, created_by = found
+    values = dict(zip(table.names, own, strict=True))
+    if table.is_shareable:
+        values[SPACE.name] = named
+    return Row(str(id_), values, is_deleted, born, tick, repeated, created_by, space_id)
 
 
 def find_reference(table: ReferenceTable, id_: str) -> Row | None:
     """Return the living row of a reference table with this id."""
     values = {"id": id_}
-    for found, *values_of in read_rows(db.session.connection(), _find_reference(table), values):
+    for _, found, *values_of in read_rows(
+        db.session.connection(), [_find_reference(table)], values
+    ):
         return Row(str(found), dict(zip(table.names, values_of, strict=True)), is_deleted=False)
     return None
 
@@ -95,12 +125,12 @@ def living(space_id: str, table: SyncedTable) -> Iterator[Row]:
     after = ""
     while True:
         values = {"space": space_id, "after": after}
-        found = list(read_rows(db.session.connection(), _find_living(table), values))
-        for id_, *values_of in found:
+        found = list(read_rows(db.session.connection(), [_find_living(table)], values))
+        for _, id_, *values_of in found:
             yield Row(str(id_), dict(zip(table.names, values_of, strict=True)), is_deleted=False)
         if len(found) < CHUNK:
             return
-        after = str(found[-1][0])
+        after = str(found[-1][1])
 
 
 @cache
@@ -130,7 +160,7 @@ def locate(
     size = max(MAX_KEYS // len(spaces), 1)
     for start in range(0, len(ids), size):
         values = {"spaces": spaces, "ids": ids[start : start + size]}
-        for id_, *place in read_rows(db.session.connection(), _find_places(table), values):
+        for _, id_, *place in read_rows(db.session.connection(), [_find_places(table)], values):
             found[id_][place[0]] = Place(*place)
     return found
 
@@ -154,6 +184,18 @@ def _find_rows(table: SyncedTable, by: Column | None) -> Select[Any]:
     wanted = (table.column(by) if by else c.id).in_(bindparam("ids", expanding=True))
     columns: list[Any] = [*table.record, *server]
     return select(*columns).where(table.of(bindparam("space")), wanted)
+
+
+@cache
+def _find_named(table: SyncedTable, number: int) -> Select[Any]:
+    """Return the query for the living rows of a space among the ids of the parameter `_named(number)`."""
+    c = table.sql.c
+    among = c.id.in_(bindparam(_named(number), expanding=True))
+    return select(c.id).where(table.of(bindparam("space")), among, ~c.is_deleted)
+
+
+def _named(number: int) -> str:
+    return f"named_{number}"
 
 
 def write(push: Push, space_id: str, table: SyncedTable, made: Decisions) -> None:

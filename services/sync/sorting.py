@@ -8,12 +8,12 @@ from services.sync import rows
 from services.sync.meaning import Meaning
 from services.sync.merge import Row
 from services.sync.plan import Decisions, Entry, Key, Push, Refusals, decide
-from services.sync.relations import Touched, parent_of
+from services.sync.relations import Touched
 from services.sync.rows import Place
 from services.sync.rules import Judge, RuleFailed
 from shared.models.columns import SPACE
 from shared.models.rules import DUPLICATE_ID, NO_SUCH_SPACE, READ_ONLY, RULES
-from shared.models.tables import DeclaredTable, ReferenceTable, SyncedTable
+from shared.models.tables import DeclaredTable, ReferenceTable, SyncedTable, parent_of
 
 #: The role of the app's server, in every space.
 SERVER = "server"

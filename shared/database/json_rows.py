@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     case,
+    collate,
     func,
     literal_column,
     text,
@@ -39,14 +40,23 @@ ESCAPED = "\0\n\r\x1a\"'\\"
 
 
 def read_rows(
-    connection: Connection, query: Select[*tuple[Any, ...]], values: Mapping[str, Any]
+    connection: Connection, queries: Sequence[Select[*tuple[Any, ...]]], values: Mapping[str, Any]
 ) -> Iterator[Sequence[Any]]:
-    """Yield the rows of `query`; a list of values must not be empty."""
+    """Yield the rows of all `queries`, each behind the number of its query; of a server in one round trip.
+
+    A list of values must not be empty.
+    """
     if connection.dialect.name == "sqlite":
-        yield from connection.execute(query, values)
+        for number, query in enumerate(queries):
+            for row in connection.execute(query, values):
+                yield number, *row
         return
-    text, constants = _as_lists(connection.dialect, query)
-    with connection.exec_driver_sql(text, {**constants, **values}, STREAMED) as result:
+    found = [_as_lists(connection.dialect, query, number) for number, query in enumerate(queries)]
+    text = " UNION ALL ".join(f"({text})" for text, _ in found)
+    sent = {**values}
+    for _, constants in found:
+        sent |= constants
+    with connection.exec_driver_sql(text, sent, STREAMED) as result:
         for texts in first_values(result):
             yield from orjson.loads(b"[" + b",".join(texts) + b"]")
 
@@ -118,19 +128,33 @@ def _around_rows(
 
 
 @lru_cache(maxsize=1024)
-def _as_lists(dialect: Dialect, query: Select[*tuple[Any, ...]]) -> tuple[str, Mapping[str, Any]]:
-    """Return the same rows, each as one value: the JSON of the list of its values, for MySQL and MariaDB.
+def _as_lists(
+    dialect: Dialect, query: Select[*tuple[Any, ...]], number: int
+) -> tuple[str, Mapping[str, Any]]:
+    """Return the same rows, each as one value, for MySQL and MariaDB: the JSON of the list of `number` and
+    its values.
 
     With the statement come the values that it brings along.
     """
-    pieces: list[Any] = []
+    pieces: list[Any] = [quoted(f"[{number}")]
     for column in query.selected_columns:
-        pieces += [quoted("," if pieces else "["), json_value(column)]
-    listed = query.with_only_columns(func.concat(*pieces, quoted("]")))
-    text, constants = compiled(dialect, listed)
+        pieces += [quoted(","), json_value(column)]
+    # Of one collation, whatever its columns have: rows of several queries stand in one result.
+    listed = collate(func.concat(*pieces, quoted("]")), "utf8mb4_bin")
+    text, constants = compiled(dialect, query.with_only_columns(listed))
     # SQLAlchemy would write a list anew with each call, at a twentieth of what a small push costs; PyMySQL
     # writes its values in any case.
-    return re.sub(r"\(__\[POSTCOMPILE_(\w+)\]\)", r"%(\1)s", text), constants
+    return numbered(re.sub(r"\(__\[POSTCOMPILE_(\w+)\]\)", r"%(\1)s", text), constants, number)
+
+
+def numbered(text: str, constants: Mapping[str, Any], number: int) -> tuple[str, dict[str, Any]]:
+    """Return a statement for MySQL with the values that it brings along, by names that no other `number` has.
+
+    Two parts of a statement may call values of their own alike.
+    """
+    for name in constants:
+        text = text.replace(f"%({name})s", f"%({name}_{number})s")
+    return text, {f"{name}_{number}": value for name, value in constants.items()}
 
 
 def quoted(text: str) -> ColumnElement[str]:

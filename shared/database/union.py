@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from shared.database.bulk import compiled
-from shared.database.json_rows import json_value, quoted
+from shared.database.json_rows import json_value, numbered, quoted
 from shared.database.received import BATCH, STREAMED, first_values
 
 #: A tag is a line break, which no JSON has, the four digits of the part's number, and that of the row's kind.
@@ -71,12 +71,8 @@ class CompiledPart:
             self.text, self.constants = compiled(dialect, _values(part))
             self.encode = _encoder(number, part)
         else:
-            text, constants = compiled(dialect, _tagged(number, part))
-            # Two parts may call values of their own alike.
-            for name in constants:
-                text = text.replace(f"%({name})s", f"%({name}_{number})s")
+            text, self.constants = numbered(*compiled(dialect, _tagged(number, part)), number)
             self.text = f"({text})"
-            self.constants = {f"{name}_{number}": value for name, value in constants.items()}
 
     def bound(self, suffix: str, values: Mapping[str, Any]) -> "CompiledPart":
         """Return the same with values of its own, so that it may stand in a statement more than once.

@@ -261,3 +261,9 @@ def unsynced_tables() -> tuple[Table, ...]:
 def tables_by_name() -> dict[str, SyncedTable]:
     """Return the tables of spaces by their names on the wire."""
     return {table.name: table for table in synced_tables()}
+
+
+def parent_of(column: Column) -> SyncedTable:
+    """Return the table that an enforced relation names."""
+    assert column.relation is not None  # noqa: S101
+    return tables_by_name()[column.relation.parent]

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 import services.sync
+from services.sync.plan import MAX_PARENTS
 from tests.api import Api, Device, assert_problem, changes, project, task, wire
 from tests.clock import Clock
 
@@ -274,6 +275,25 @@ def test_a_task_of_a_deleted_project_is_stored_deleted(pair: Any) -> None:
     assert answer["upToDate"] is False
     assert t["id"] in other.pull()["changes"]["tasks"]["deleted"]
     assert server_rows(device)["tasks"] == {}
+
+
+@pytest.mark.parametrize("others", [0, MAX_PARENTS])
+def test_of_new_records_those_live_whose_parent_does(device: Device, others: int) -> None:
+    there, gone, going, coming = (project() for _ in range(4))
+    more = [project() for _ in range(others)]
+    device.push(projects={"created": [there, gone, going, *more]})
+    device.pull()
+    device.push(projects={"deleted": [gone["id"]]})
+    device.pull()
+    living = [task(p["id"]) for p in (there, coming, *more)]
+    orphans = [task(id_) for id_ in (gone["id"], going["id"], "never-seen")]
+    told = device.push(
+        projects={"created": [coming], "deleted": [going["id"]]},
+        tasks={"created": [*orphans, *living]},
+    )
+    assert told["upToDate"] is False
+    device.pull()
+    assert device.rows["tasks"].keys() == {t["id"] for t in living}
 
 
 @pytest.mark.parametrize("parent", ["never-seen", "", "no id!", None, 7, "x" * 129])

@@ -14,7 +14,7 @@ from tests.statements import statements
 
 @pytest.mark.parametrize("records", [100, 1000, 3000])
 def test_a_push_takes_a_constant_number_of_statements_and_one_more_per_chunk(
-    device: Device, records: int
+    device: Device, backend: Backend, records: int
 ) -> None:
     p = project()
     tasks = [task(p["id"]) for _ in range(records)]
@@ -22,13 +22,14 @@ def test_a_push_takes_a_constant_number_of_statements_and_one_more_per_chunk(
     chunks = -(-records // CHUNK)
     device.pull()
     for change, per_chunk in (
-        ({"created": tasks}, 2),  # look up, write
+        # Look up, write. SQLite, which is no round trip away, has a second look-up for the parents.
+        ({"created": tasks}, 2 if backend.database else 3),
         ({"updated": [t | {"title": "new"} for t in tasks]}, 2),
         ({"deleted": [t["id"] for t in tasks]}, 2),
     ):
         with statements() as counted:
             device.push(tasks=change)
-        # The caller, BEGIN, the clock read and moved, the parents; then per chunk.
+        # The caller, BEGIN, the clock read and moved, those without a parent; then per chunk.
         assert counted.total() <= 5 + per_chunk * chunks, counted
         device.pull()
 

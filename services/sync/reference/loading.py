@@ -237,7 +237,8 @@ class _Attempt:
 
 def _find(connection: Connection, table: ReferenceTable, ids: list[str]) -> Iterator[Any]:
     """Yield id, values and whether it is a tombstone of each row of these ids."""
-    return read_rows(connection, _find_rows(table), {"ids": ids})
+    for _, *found in read_rows(connection, [_find_rows(table)], {"ids": ids}):
+        yield found
 
 
 @cache
