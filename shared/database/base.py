@@ -9,7 +9,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase
 
-from shared.database import engines
+from shared.database import engines, received
 
 
 class Base(DeclarativeBase):
@@ -41,6 +41,7 @@ def init_app(app: Flask) -> None:
     engines.prepare(engine)
     engines.spare_rollbacks(engine)
     engines.keep_usable(engine, look_ups)
+    received.receive_more(engine)
     for one, answer_s in ((engine, engines.STATEMENT_S), (look_ups, engines.LOOK_UP_S)):
         engines.share_tls(one)
         engines.limit_waits(one, answer_s)

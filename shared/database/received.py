@@ -5,12 +5,18 @@ attributes of the driver; where they are not as expected, rows come through the 
 """
 
 from collections.abc import Iterator
+from struct import Struct
 from typing import Any
 
-from sqlalchemy import CursorResult
+from sqlalchemy import CursorResult, Engine, event
 
+#: What a connection receives at a time at most. PyMySQL's own 8 KiB are some thirty rows and the half of one,
+#: which takes as long as those.
+RECEIVED_BYTES = 128 * 1024
 #: Rows that are in a service's memory at a time.
 BATCH = 1000
+#: The first four bytes of a packet, as a number, and the first of its payload.
+PACKET = Struct("<IB").unpack_from
 #: Options of a statement whose rows are taken as they come.
 STREAMED = {"yield_per": 1}
 
@@ -34,6 +40,17 @@ def first_values(result: CursorResult[Any]) -> Iterator[list[bytes]]:
         yield found
 
 
+def receive_more(engine: Engine) -> None:
+    """Let connections to a server receive `RECEIVED_BYTES` at a time."""
+    if engine.dialect.name == "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _record: Any) -> None:
+        # Nothing is under way right now.
+        connection._rfile = connection._sock.makefile("rb", RECEIVED_BYTES)
+
+
 def take_received(driver: Any) -> list[bytes]:
     """Return the values of the whole rows of one short value that PyMySQL's buffer holds next.
 
@@ -48,19 +65,20 @@ def take_received(driver: Any) -> list[bytes]:
     except OSError:
         # PyMySQL meets it again, and says it as the loss of a connection.
         return []
-    found = []
-    at = 0
+    found: list[bytes] = []
+    add = found.append
+    at, end = 0, len(received)
     # A packet is the size of its payload in three bytes, its number in one, and the payload.
-    while at + 4 < len(received):
-        payload = at + 4
-        after = payload + int.from_bytes(received[at : at + 3], "little")
-        if after > len(received):
+    while at + 4 < end:
+        size, first = PACKET(received, at)
+        after = at + 4 + (size & 0xFFFFFF)
+        if after > end:
             break
         # The payload is the value after its own size, which is one byte below 251, or two after 252.
-        if received[payload] < 251:
-            found.append(received[payload + 1 : after])
-        elif received[payload] == 252:
-            found.append(received[payload + 3 : after])
+        if first < 251:
+            add(received[at + 5 : after])
+        elif first == 252:
+            add(received[at + 7 : after])
         else:
             break
         at = after
