@@ -420,6 +420,9 @@ def push_of_one(lines: Lines) -> None:
             times.append(user.push(body_of("updated", [edit])))
         return times
 
+    def push_new(user: User) -> list[float]:
+        return [user.push(body_of("created", [record(user.project)])) for _ in range(CALLS)]
+
     empty = Caller(stack.floor.port)
     with stack.checkout.root() as connection, connection.cursor() as cursor:
         cursor.execute("CREATE TABLE floor (id INT PRIMARY KEY, n BIGINT)")
@@ -435,6 +438,7 @@ def push_of_one(lines: Lines) -> None:
             floor=stack.floored(lambda: [timed(commit) for _ in range(CALLS)]),
             of_floor=(3.0, "time"),
         )
+        lines.compare("push of one new record", *both(stack, push_new, mine, other))
         cursor.execute("DROP TABLE floor")
 
     def rate(devices: list[Device]) -> float:
@@ -585,7 +589,7 @@ def main() -> None:
     """Measure everything, or the lines that are named."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
-        print("Starting a native stack", flush=True)
+        print(f"Starting a native stack, by Python {sys.version}", flush=True)
         stack = Stack(Path(name), with_peer=bool(os.environ.get("PEER")))
         lines = Lines(stack)
         try:
