@@ -1,17 +1,18 @@
 """Redis, which may only make answers faster: a failure is a miss, logged, and not tried again at once."""
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from flask import Flask, current_app
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
@@ -42,7 +43,6 @@ class Cache:
         #: When the youngest connection was made. Before the first one there is nothing to doubt.
         self.connected_at = float("-inf")
         self.has_failed = False
-        self.scripts: dict[str, Any] = {}
 
     @cached_property
     def redis(self) -> Any:
@@ -135,14 +135,21 @@ def is_doubtful(seconds: float) -> bool:
 def run_script(script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
     """Run a Lua script, whose keys share a hash slot; None when Redis does not answer."""
 
+    sent = (len(keys), *keys, *arguments)
+
     def run(redis: Any) -> Any:
-        scripts = _cache().scripts
-        # Kept, since its hash is computed when it is made.
-        if script not in scripts:
-            scripts[script] = redis.register_script(script)
-        return scripts[script](keys, arguments)
+        try:
+            return redis.execute_command("EVALSHA", _digest(script), *sent)
+        except NoScriptError:
+            # The server knows it from now on.
+            return redis.execute_command("EVAL", script, *sent)
 
     return _attempt(run)
+
+
+@cache
+def _digest(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def run_on_each(script: str, arguments: Mapping[str, Sequence[Any]]) -> list[Any] | None:
