@@ -418,7 +418,7 @@ def test_whatever_is_asked_from_outside_is_answered_as_described(
     token = service_key if is_service else api.register().token
     for mode in GenerationMode:
 
-        @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy(generation_mode=mode))
         def ask(case: Any) -> None:
             nonlocal token
