@@ -259,6 +259,12 @@ def place_for_servers(parent: Path | None = None) -> Iterator[Path]:
                 assert found is None, f"{log.name} holds {found[0]!r}"
 
 
+@pytest.fixture(scope="session")
+def backends(request: pytest.FixtureRequest) -> str:
+    """The backends that were asked for, as `--backend` takes them: for a test that runs pytest itself."""
+    return ",".join(request.config.getoption("--backend"))
+
+
 NewPlace = Callable[[], Path]
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Backend
+from tests.conftest import ROOT
 
 
 @pytest.mark.stack
-def test_the_rules_of_the_page_hold(backend: Backend) -> None:
+def test_the_rules_of_the_page_hold(backends: str) -> None:
     done = subprocess.run(
         [
             *(Path(sys.executable).parent / "pytest", "-q", "-p", "tests.ruled.page"),
-            *(f"--backend={backend.name}", "tests/ruled/protocol.py"),
+            *(f"--backend={backends}", "tests/ruled/protocol.py"),
         ],
         cwd=ROOT,
         env=os.environ,
