@@ -12,6 +12,16 @@ def server(backend: Backend, new_place: NewPlace) -> Iterator[MariaDB]:
     if isinstance(backend.database, MariaDB):
         yield backend.database
         return
-    for other in servers("native", new_place()):
+    yield from started("native", new_place)
+
+
+@pytest.fixture
+def old_server(backends: str, new_place: NewPlace) -> Iterator[MariaDB]:
+    """The same, for a test that tries all backends."""
+    yield from started("mysql" if "mysql" in backends else "native", new_place)
+
+
+def started(kind: str, new_place: NewPlace) -> Iterator[MariaDB]:
+    for other in servers(kind, new_place()):
         assert isinstance(other.database, MariaDB)
         yield other.database

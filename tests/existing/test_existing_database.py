@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Backend
+from tests.conftest import ROOT
 from tests.existing import sample
 from tests.servers.checkout import copy_checkout
 from tests.servers.processes import MariaDB
@@ -16,12 +16,12 @@ FOLDERS = ("client", "deploy", "examples", "gateway", "migrations", "schema", "s
 
 @pytest.mark.stack
 def test_an_existing_database_is_declared_and_copied(
-    tmp_path: Path, backend: Backend, server: MariaDB
+    tmp_path: Path, backends: str, old_server: MariaDB
 ) -> None:
     checkout = tmp_path / "checkout"
     copy_checkout(checkout, *FOLDERS, "tests")
     venv = checkout / ".local/venv"
-    if backend.name == "mysql":
+    if "mysql" in backends:
         (checkout / ".local/mysql").symlink_to(ROOT / ".local/mysql")
 
     def run(*command: str, **environ: str) -> str:
@@ -36,7 +36,7 @@ def test_an_existing_database_is_declared_and_copied(
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    with sample(server) as url:
+    with sample(old_server) as url:
         read = ("python", "-m", "schema.from_mysql")
         declared = run(*read, SOURCE_URL=url)
         (checkout / "shared/models/training.py").write_text(declared)
@@ -46,7 +46,7 @@ def test_an_existing_database_is_declared_and_copied(
         map_.write_text(run(*read, "--print=map", SOURCE_URL=url))
         run(
             "pytest",
-            f"--backend={backend.name}",
+            f"--backend={backends}",
             "tests/existing/walk.py",
             SOURCE_URL=url,
             COPY_MAP=str(map_),
