@@ -10,6 +10,7 @@ from shared.accounts import codes, lockout
 from shared.accounts.mail import has_mail
 from shared.accounts.passwords import hash_password, is_outdated
 from shared.accounts.users import add_user
+from shared.auth.sessions import Profile
 from shared.database.bulk import execute_count
 from shared.database.transaction import transaction
 from shared.models import User
@@ -18,10 +19,10 @@ from shared.web.errors import Problem
 
 log = logging.getLogger("audit")
 
-#: The counts of failures and, in the same statement, the account.
-FIND_USER = lockout.FIND_COUNTS.add_columns(*User.__table__.c).outerjoin(
-    User, User.email == bindparam("email")
-)
+#: The counts of failures and, in the same statement, what the account says of itself.
+FIND_USER = lockout.FIND_COUNTS.add_columns(
+    *(User.__table__.c[name] for name in Profile._fields)
+).outerjoin(User, User.email == bindparam("email"))
 
 
 class AccountDisabled(Problem):
