@@ -29,7 +29,9 @@ def describe(
             *_listed(difference.gone),
         ]
     count = sum(len(table["columns"]) for table in wanted["tables"])
-    lines.append(f"The schema, version {wanted['version']}: {len(names)} tables, {count} columns.")
+    lines.append(
+        f"The schema's version: {wanted['version']}, tables: {len(names)}, columns: {count}."
+    )
     for title, found in (
         ("New tables", difference.tables),
         ("New columns", difference.columns),

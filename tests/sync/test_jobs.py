@@ -233,10 +233,15 @@ def test_the_job_of_the_page_deletes_what_was_done_long_ago(
     assert device.rows["tasks"].keys() == {new["id"], undone["id"]}
 
 
-def test_a_job_that_is_not_there_is_answered_with_those_that_are(sync: Flask) -> None:
-    result = sync.test_cli_runner().invoke(args=["jobs", "nobody"])
+@pytest.mark.parametrize(
+    ("named", "said"), [("nobody", "There is no job 'nobody'. Jobs: "), ("", "Name a job. Jobs: ")]
+)
+def test_a_job_that_is_not_there_is_answered_with_those_that_are(
+    sync: Flask, named: str, said: str
+) -> None:
+    result = sync.test_cli_runner().invoke(args=["jobs", named])
     assert (result.exit_code, len(result.output.splitlines())) == (1, 1), result.output
-    assert "There is no job 'nobody'. Jobs: " in result.output
+    assert said in result.output
 
 
 def test_each_module_of_the_folder_registers_its_jobs(

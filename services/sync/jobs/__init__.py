@@ -17,7 +17,8 @@ class Jobs(AppGroup):
             known = (
                 ", ".join(sorted(self.commands)) or "none yet (docs/jobs.md says how to write one)"
             )
-            raise click.ClickException(f"There is no job {args[0]!r}. Jobs: {known}.")
+            said = f"There is no job {args[0]!r}." if args[0] else "Name a job."
+            raise click.ClickException(f"{said} Jobs: {known}.")
         return super().resolve_command(ctx, args)
 
 
