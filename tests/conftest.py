@@ -386,13 +386,10 @@ def environ(backend: Backend, product_hashing: dict[str, int]) -> dict[str, str]
 def application(backend: Backend, environ: dict[str, str]) -> Iterator[Any]:
     """All three services behind their paths, in this process; they log into a file each."""
     from services import embedded
-    from services.auth import kept
 
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():
             patch.setenv(name, value)
-        # Each is written when it is shown, and a test asks for its own newest.
-        patch.setattr(kept, "MAX_SHOWN", 40)
         application = embedded.create_app()
         handlers = []
         for name in ("services", "shared", "audit"):

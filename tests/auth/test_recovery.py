@@ -35,7 +35,7 @@ def reset(api: Api, email: str, code: str, password: str = NEW) -> Any:
 def test_a_code_by_mail_gives_a_new_password_and_ends_every_session(device: Device) -> None:
     api = device.api
     code = forgot(api, device.email)
-    mail = mails(api, device.email)[0]
+    mail = mails(device.email)[0]
     assert f"/account/reset?email={device.email.replace('@', '%40')}&code={code}" in mail["text"]
     assert code in mail["html"] and "https://api.example.org/account/reset?" in mail["html"]
     assert reset(api, device.email.upper(), code).status_code == 204
@@ -46,7 +46,7 @@ def test_a_code_by_mail_gives_a_new_password_and_ends_every_session(device: Devi
         "invalid_credentials",
     )
     api.login(device.email, NEW)
-    assert mails(api, device.email)[0]["subject"] == "Your password was changed"
+    assert mails(device.email)[0]["subject"] == "Your password was changed"
 
 
 def test_a_code_is_typed_without_regard_to_case_separators_and_lookalikes(device: Device) -> None:
@@ -65,7 +65,7 @@ def test_a_code_works_once_also_at_once(device: Device) -> None:
         )
     assert sorted(answers) == [204, 403, 403, 403]
     assert_problem(reset(device.api, device.email, code), 403, "invalid_code")
-    changed = [m for m in mails(device.api, device.email) if "changed" in m["subject"]]
+    changed = [m for m in mails(device.email) if "changed" in m["subject"]]
     assert len(changed) == 1
 
 
@@ -107,7 +107,7 @@ def test_three_codes_an_hour_go_to_an_address_and_a_fourth_voids_nothing(
         code = forgot(device.api, device.email)
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(lambda _: forgot(device.api, device.email), range(4))) == {code}
-    assert len(mails(device.api, device.email)) == 3
+    assert len(mails(device.email)) == 3
     clock.advance(seconds=29 * 60)
     assert reset(device.api, device.email, code).status_code == 204
     clock.advance(seconds=32 * 60)
@@ -159,7 +159,7 @@ def test_a_reset_verifies_the_address_and_cancels_a_change_of_it(device: Device)
     api, other = device.api, new_email()
     body = {"email": other, "currentPassword": PASSWORD}
     assert api.patch("/users/me", body, token=device.token).json["pendingEmail"] == other
-    code = verification_code(api, other)
+    code = verification_code(other)
     assert reset(api, device.email, forgot(api, device.email)).status_code == 204
     user = api.login(device.email, NEW).tokens["user"]
     assert (user["emailVerified"], user["pendingEmail"]) == (True, None)
@@ -179,8 +179,8 @@ def test_an_unknown_address_costs_the_same_statements_and_gets_no_mail(
         told.append(run)
     assert told[0] == told[1]
     assert told[0]["INSERT"] == 3
-    assert len(mails(api, known, "new password")) == 1
-    assert mails(api, unknown) == []
+    assert len(mails(known, "new password")) == 1
+    assert mails(unknown) == []
 
 
 def test_the_database_holds_no_code_but_in_a_mail_that_waits(device: Device, auth: Flask) -> None:
@@ -210,7 +210,7 @@ def test_a_deleted_account_leaves_no_mail_and_no_code(
 def test_a_changed_password_is_told_by_mail(device: Device) -> None:
     body = {"currentPassword": PASSWORD, "newPassword": NEW}
     assert device.api.put("/users/me/password", body, token=device.token).status_code == 204
-    assert len(mails(device.api, device.email, "password was changed")) == 1
+    assert len(mails(device.email, "password was changed")) == 1
 
 
 def test_a_login_with_the_old_password_beside_a_reset_leaves_no_session(device: Device) -> None:
@@ -232,5 +232,5 @@ def test_without_mail_the_calls_are_501_and_nothing_is_written(api: Api) -> None
     answer = without.post("/auth/password/forgot", {"email": email})
     assert_problem(answer, 501, "mail_not_configured")
     assert_problem(reset(without, email, "0" * 12), 501, "mail_not_configured")
-    assert mails(api, email) == []
+    assert mails(email) == []
     assert without.client.get("/mail/messages.json").status_code == 404

@@ -32,8 +32,8 @@ def test_registering_sends_a_code_that_verifies_the_address(device: Device) -> N
     before = device.tokens["user"]
     assert (before["emailVerified"], before["pendingEmail"]) == (False, None)
     assert before["hasPassword"] is True
-    code = verification_code(device.api, device.email)
-    [mail] = mails(device.api, device.email)
+    code = verification_code(device.email)
+    [mail] = mails(device.email)
     link = f"https://api.example.org/account/verify?email={device.email.replace('@', '%40')}"
     assert f"{link}&code={code}" in mail["text"]
     assert answer_with(device.api, device.email.upper(), code.lower()).status_code == 204
@@ -43,14 +43,14 @@ def test_registering_sends_a_code_that_verifies_the_address(device: Device) -> N
 
 
 def test_a_code_verifies_once_also_at_once(device: Device) -> None:
-    code = verification_code(device.api, device.email)
+    code = verification_code(device.email)
     with ThreadPoolExecutor(4) as pool:
         answers = pool.map(lambda _: answer_with(device.api, device.email, code), range(4))
         assert sorted(answer.status_code for answer in answers) == [204, 403, 403, 403]
 
 
 def test_five_wrong_tries_void_a_code_and_another_can_be_sent(device: Device) -> None:
-    code = verification_code(device.api, device.email)
+    code = verification_code(device.email)
     for _ in range(5):
         assert_problem(answer_with(device.api, device.email, "0" * 12), 403, "invalid_code")
     assert_problem(answer_with(device.api, device.email, code), 403, "invalid_code")
@@ -62,7 +62,7 @@ def test_five_wrong_tries_void_a_code_and_another_can_be_sent(device: Device) ->
 def test_a_code_lives_half_an_hour_and_is_bound_to_its_purpose(
     device: Device, clock: Clock
 ) -> None:
-    code = verification_code(device.api, device.email)
+    code = verification_code(device.email)
     body = {"email": device.email, "code": code, "newPassword": "a new " + PASSWORD}
     assert_problem(device.api.post("/auth/password/reset", body), 403, "invalid_code")
     other = forgot(device.api, device.email)
@@ -81,12 +81,12 @@ def test_a_changed_address_takes_effect_when_it_is_verified_and_the_old_one_is_t
     assert asked.json["email"] == device.email
     assert (asked.json["pendingEmail"], asked.json["emailVerified"]) == (email, True)
     assert me(device) == asked.json
-    assert len(mails(api, device.email, "about to change")) == 1
+    assert len(mails(device.email, "about to change")) == 1
     api.login(device.email)
     verify(device, email)
     after = me(device)
     assert (after["email"], after["pendingEmail"], after["emailVerified"]) == (email, None, True)
-    assert len(mails(api, device.email, "e-mail was changed")) == 1
+    assert len(mails(device.email, "e-mail was changed")) == 1
     api.login(email)
     old = api.post("/auth/login", {"email": device.email, "password": PASSWORD})
     assert_problem(old, 401, "invalid_credentials")
@@ -97,7 +97,7 @@ def test_a_changed_address_takes_effect_when_it_is_verified_and_the_old_one_is_t
 def test_changing_back_needs_no_password_and_cancels_the_change(device: Device) -> None:
     email = new_email()
     change(device, email)
-    code = verification_code(device.api, email)
+    code = verification_code(email)
     back = device.api.patch("/users/me", {"email": device.email}, token=device.token)
     assert (back.status_code, back.json["pendingEmail"]) == (200, None)
     assert_problem(answer_with(device.api, email, code), 403, "invalid_code")
@@ -107,11 +107,11 @@ def test_changing_back_needs_no_password_and_cancels_the_change(device: Device) 
 def test_a_second_change_voids_the_code_of_the_first(device: Device) -> None:
     first, second = new_email(), new_email()
     change(device, first)
-    code = verification_code(device.api, first)
+    code = verification_code(first)
     change(device, second)
     assert_problem(answer_with(device.api, first, code), 403, "invalid_code")
     assert device.api.post("/auth/email/send-code", token=device.token).status_code == 202
-    assert len(mails(device.api, second)) == 2
+    assert len(mails(second)) == 2
     verify(device, second)
     assert me(device)["email"] == second
 
@@ -121,12 +121,12 @@ def test_an_address_that_somebody_took_meanwhile_is_409_and_nothing_changes(
 ) -> None:
     email = new_email()
     change(device, email)
-    code = verification_code(device.api, email)
+    code = verification_code(email)
     other = device.api.register(email)
     assert_problem(answer_with(device.api, email, code), 409, "email_taken")
     assert (me(device)["email"], me(device)["pendingEmail"]) == (device.email, email)
     assert me(other)["email"] == email
-    assert mails(device.api, device.email, "e-mail was changed") == []
+    assert mails(device.email, "e-mail was changed") == []
     # A change to one that is taken already is refused at once.
     assert_problem(change(device.api.register(), email), 409, "email_taken")
 
@@ -136,7 +136,7 @@ def test_of_two_accounts_that_wait_for_an_address_the_first_to_verify_gets_it(ap
     codes = []
     for device in (one, other):
         assert change(device, email).status_code == 200
-        codes.append(verification_code(api, email))
+        codes.append(verification_code(email))
     assert answer_with(api, email, codes[0]).status_code == 204
     assert_problem(answer_with(api, email, codes[1]), 409, "email_taken")
     assert (me(one)["email"], me(other)["email"]) == (email, other.email)
@@ -146,7 +146,7 @@ def test_verifying_and_registering_an_address_at_once_gives_it_to_one(api: Api) 
     for _ in range(3):
         device, email = api.register(), new_email()
         change(device, email)
-        code = verification_code(api, email)
+        code = verification_code(email)
         body = {"email": email, "password": PASSWORD}
         with ThreadPoolExecutor(2) as pool:
             verified = pool.submit(answer_with, api, email, code)

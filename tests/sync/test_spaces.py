@@ -335,7 +335,7 @@ def test_an_invitation_is_told_by_mail_three_times_an_hour(device: Device, clock
     space, email = make_space(device, "Buy melons at example.org"), new_email()
     for _ in range(4):
         invite(device, space, email)
-    told = mails(device.api, email, "invited")
+    told = mails(email, "invited")
     assert len(told) == 3
     for part in ("text", "html"):
         assert device.email in told[0][part] and email in told[0][part]
@@ -343,7 +343,7 @@ def test_an_invitation_is_told_by_mail_three_times_an_hour(device: Device, clock
         assert "melons" not in told[0][part]
     clock.advance(seconds=3601)
     invite(device.another(), space, email)
-    assert len(mails(device.api, email, "invited")) == 4
+    assert len(mails(email, "invited")) == 4
 
 
 def test_a_space_has_a_bounded_number_of_open_invitations(

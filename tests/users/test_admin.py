@@ -198,7 +198,7 @@ def test_an_address_that_an_administrator_sets_is_told_and_gets_a_code(admin: De
     path = f"/users/{device.user_id}"
     changed = api.patch(path, {"email": email}, token=admin.token).json
     assert (changed["email"], changed["emailVerified"]) == (email, False)
-    assert len(mails(api, device.email, "e-mail was changed")) == 1
+    assert len(mails(device.email, "e-mail was changed")) == 1
     verify(device, email)
     assert api.get(path, token=admin.token).json["emailVerified"] is True
 
@@ -215,7 +215,7 @@ def test_an_administrator_verifies_by_hand_resends_ends_sessions_and_unlocks(
         sent = api.post(f"{path}/send-code", {"purpose": purpose}, token=token)
         assert sent.status_code == status
     assert_problem(sent, 429, "too_many_codes")
-    assert len(mails(api, device.email, "new password")) == 1
+    assert len(mails(device.email, "new password")) == 1
     assert api.delete(f"{path}/sessions", token=token).status_code == 204
     assert_problem(api.get("/users/me", token=device.token), 401, "unauthorized")
     wrong = {"email": device.email, "password": "wrong " + PASSWORD}
@@ -255,7 +255,7 @@ def test_the_command_line_helps_as_well(device: Device) -> None:
     for what in ("verify", "send-reset-code", "unlock", "end-sessions"):
         done = run(what, device.email.upper())
         assert (done.exit_code, device.email.upper() in done.output) == (0, True), done.output
-    assert len(mails(device.api, device.email, "new password")) == 1
+    assert len(mails(device.email, "new password")) == 1
     assert_problem(device.api.get("/users/me", token=device.token), 401, "unauthorized")
     assert device.api.login(device.email).tokens["user"]["emailVerified"] is True
     missing = run("unlock", new_email())
