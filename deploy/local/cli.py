@@ -160,7 +160,10 @@ def migrate() -> None:
 @click.argument("command", nargs=-1, required=True)
 def flask(service: str, command: tuple[str, ...]) -> None:
     """Run a COMMAND of SERVICE. Without a running stack, on what make run serves."""
-    (find() or embedded).flask(service, *command)
+    # Of one that is being started or restored, once that is done.
+    with one_at_a_time():
+        stack = find()
+    (stack or embedded).flask(service, *command)
 
 
 @cli.command("backup")

@@ -1,5 +1,6 @@
 """`make up-native`: the whole stack on this machine, watched, scaled, restarted, backed up."""
 
+import fcntl
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from tests.conftest import NewPlace
 from tests.servers import processes
 from tests.servers.checkout import Checkout, readable_by_others
 from tests.servers.receiver import Receiver, webhooks_file
-from tests.servers.stacks import fetch
+from tests.servers.stacks import fetch, outside
 from tests.stack.load import eventually, load
 from tests.stack.test_make_run import ODD
 
@@ -60,6 +61,18 @@ def test_mails_are_shown_and_users_helped(checkout: Checkout, device: Device) ->
         *("flask", "users", "help-user", "unlock", "nobody@example.org"), check=False
     )
     assert "There is no account with this e-mail." in said
+
+
+def test_a_command_waits_for_a_start_or_a_restore_that_is_under_way(checkout: Checkout) -> None:
+    command = [sys.executable, "-m", "deploy.local.cli", "flask", "sync", "service-keys"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with (checkout.local / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with subprocess.Popen(command, cwd=checkout.directory, env=outside(), **pipes) as process:
+            assert process.stderr.readline() == "Waiting for another command to end\n"
+            assert process.poll() is None
+            fcntl.flock(held, fcntl.LOCK_UN)
+    assert process.returncode == 0
 
 
 def test_service_keys_are_made_and_ended_by_command(checkout: Checkout) -> None:
