@@ -72,7 +72,8 @@ def test_a_command_waits_for_a_start_or_a_restore_that_is_under_way(checkout: Ch
             assert process.stderr.readline() == "Waiting for another command to end\n"
             assert process.poll() is None
             fcntl.flock(held, fcntl.LOCK_UN)
-    assert process.returncode == 0
+            said = process.communicate()
+    assert process.returncode == 0, said
 
 
 def test_service_keys_are_made_and_ended_by_command(checkout: Checkout) -> None:
