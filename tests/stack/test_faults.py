@@ -17,7 +17,7 @@ def test_a_fault_under_load_loses_no_push_and_revives_no_token(
 ) -> None:
     revoked = checkout.api.register()
     assert checkout.api.post("/auth/logout", token=revoked.token).status_code == 204
-    with Fleet(checkout.api, devices=8, pause_s=0.1) as fleet:
+    with Fleet(checkout.api, devices=8, pause_s=0.05) as fleet:
         eventually(lambda: sum(fleet.answers.values()) > 40)
         FAULTS[name](checkout)
         # Each device is served again.
