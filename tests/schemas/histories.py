@@ -2,8 +2,10 @@
 
 from collections import defaultdict
 from contextlib import suppress
+from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -11,18 +13,21 @@ from hypothesis.stateful import (
     rule,
 )
 
-from shared.models.tables import SyncedTable, tables_by_name
-from tests.api import Api
+from services.sync import push
+from shared.database.bulk import CHUNK
+from shared.models.tables import SyncedTable, parent_of, tables_by_name
+from tests.api import Api, Device
 from tests.histories import Devices, Rows, lost, pick, run_histories, which
 from tests.schemas.model import rule as rule_of
 from tests.schemas.protocol import Pusher
-from tests.schemas.records import export, record
+from tests.schemas.records import SEED, export, record
 from tests.schemas.tables import GROUPS
 from tests.watermelon_model import ModelDevice, NetworkFailure
 
 text = st.sampled_from(["", "a", "🍉", "x\0y"])
 number = st.sampled_from([0, 1.5, -7])
-ids = st.sampled_from([f"i{n}" for n in range(8)])
+IDS = [f"i{n}" for n in range(8)]
+ids = st.sampled_from(IDS)
 #: What a relation names: rows that may be there, and what no app should send.
 parents = st.one_of(ids, ids, st.sampled_from([None, "", "never", "no id!"]))
 edits = st.tuples(pick, ids, text, number, st.lists(parents, min_size=3, max_size=3))
@@ -184,3 +189,32 @@ def test_any_push_of_any_schema_leaves_what_the_contract_says(api: Api) -> None:
 
 def test_any_history_of_any_schema_ends_with_all_devices_equal(api: Api) -> None:
     play(Histories, api, examples=10, steps=20)
+
+
+#: Trees, a circle, and every kind of relation.
+RELATED = ("folders", "tags", "folder_tags", "notes", "hens", "eggs")
+
+
+@pytest.mark.parametrize("chunk", [2, CHUNK])
+def test_only_rows_whose_parents_live_do_so_whatever_comes_and_goes_with_them(
+    device: Device, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(push, "CHUNK", chunk)
+    draw, pusher = Random(SEED), Pusher(device)
+    for _ in range(30):
+        living = pusher.expected.live()
+        changes: dict[str, Any] = defaultdict(lambda: defaultdict(list))
+        for table in map(tables_by_name().get, draw.sample(RELATED, draw.randint(1, 4))):
+            assert table
+            for id_ in draw.sample(IDS, draw.randint(1, 6)):
+                named = {}
+                for column in table.enforced:
+                    there = sorted(living.get(parent_of(column).name, ()))
+                    # Mostly one that lives, and that the same push may delete.
+                    named[column.name] = draw.choice(
+                        there if there and draw.random() < 0.9 else IDS
+                    )
+                operation = draw.choice(("created", "created", "updated", "deleted"))
+                sent = id_ if operation == "deleted" else record(table.name, id_, **named)
+                changes[table.name][operation].append(sent)
+        pusher.push(**changes)
