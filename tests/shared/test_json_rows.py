@@ -15,6 +15,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Double,
+    Engine,
     Integer,
     MetaData,
     String,
@@ -26,10 +27,12 @@ from sqlalchemy import (
     event,
     func,
     literal_column,
+    make_url,
     select,
     true,
 )
 
+from shared.database.engines import job_options
 from shared.database.json_rows import read_rows as read_some
 from shared.database.json_rows import write_rows
 from shared.database.union import TAG_BYTES, CompiledPart, Part, by_part, grouped, read_rows
@@ -51,6 +54,11 @@ TEXTS = [
     "'; DROP TABLE tasks; --",
     "%s %(x)s ? :x",
 ]
+
+
+def services_engine(url: str) -> Engine:
+    """An engine whose connections take what we write."""
+    return create_engine(url, **job_options(make_url(url)))
 
 
 def both_ways(url: str, user_id: str) -> list[tuple[bytes, bytes]]:
@@ -220,7 +228,7 @@ def test_any_row_is_read_as_it_was_written_whatever_its_columns_are_called(
     rows = [(f"t{n}", text, None, True) for n, text in enumerate(HARD_TEXTS)]
     rows += [(f"n{n}", None, number, False) for n, number in enumerate(HARD_NUMBERS)]
     *names, same = table.c.keys()
-    engine = create_engine(backend.new_database("hard_rows")[0])
+    engine = services_engine(backend.new_database("hard_rows")[0])
     query = select(table).where(table.c.id.in_(bindparam("ids", expanding=True)))
     with engine.connect() as connection:
         table.create(connection)
@@ -262,7 +270,7 @@ def test_what_is_logged_of_a_statement_that_writes_grows_little_with_its_rows(
         Column("id", Integer, primary_key=True, autoincrement=False),
         Column("n", Integer),
     )
-    engine = create_engine(backend.new_database("few_bytes")[0])
+    engine = services_engine(backend.new_database("few_bytes")[0])
     statements: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
     with engine.connect() as connection:

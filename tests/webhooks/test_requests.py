@@ -1,11 +1,13 @@
 """What a receiver is asked: signed, bounded, and nowhere but where it is configured (docs/webhooks.md)."""
 
+import gc
 import json
 import re
 import shutil
 import socket
 import subprocess
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -129,6 +131,9 @@ def test_a_receiver_elsewhere_is_asked_by_way_of_the_proxy(monkeypatch: pytest.M
         with pytest.raises(OSError):
             post(known("https://hooks.example.com/x"), "id", b"{}")
         thread.join(10)
+    # Early releases of Python 3.11 leave the socket of a refused tunnel to be collected, with a warning.
+    with warnings.catch_warnings(action="ignore"):
+        gc.collect()
     assert asked[0].startswith(b"CONNECT hooks.example.com:443 ")
 
 
