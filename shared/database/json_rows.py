@@ -95,7 +95,7 @@ def _sql(values: Iterable[Any]) -> list[str]:
     `server_arguments` sees to it that a backslash is one in a text.
     """
     return [
-        f"'{escape_string(value)}'" if type(value) is str else conversions[type(value)](value)
+        f"'{escape_string(value)}'" if isinstance(value, str) else conversions[type(value)](value)
         for value in values
     ]
 
