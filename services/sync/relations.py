@@ -46,9 +46,9 @@ class Touched:
 def _names_only(
     living: Collection[tuple[Column, str]], table: SyncedTable, made: Decisions
 ) -> bool:
-    """Return whether all rows that are written name parents that live.
+    """Return whether all rows that are written name parents that live, as far as the push has got.
 
-    Those that the push deletes later are looked at for that.
+    Of a parent that it deletes later the children are searched for, as of any that died.
     """
     return bool(living) and all(
         row.values[column.name] is None or (column, row.values[column.name]) in living
