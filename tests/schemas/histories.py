@@ -212,7 +212,7 @@ def test_only_rows_whose_parents_live_do_so_whatever_comes_and_goes_with_them(
                     there = sorted(living.get(parent_of(column).name, ()))
                     # Mostly one that lives, and that the same push may delete.
                     named[column.name] = draw.choice(
-                        there if there and draw.random() < 0.9 else IDS
+                        there if there and draw.random() < 0.8 else IDS
                     )
                 operation = draw.choice(("created", "created", "updated", "deleted"))
                 sent = id_ if operation == "deleted" else record(table.name, id_, **named)

@@ -148,6 +148,12 @@ def test_a_join_row_goes_with_either_parent(pusher: Pusher) -> None:
     )
 
 
+def test_a_row_of_another_table_is_no_parent_though_it_has_the_id(pusher: Pusher) -> None:
+    pusher.push(folders=rows(record("folders", "x")))
+    pusher.push(folder_tags=rows(record("folder_tags", "j", folder_id="x", tag_id="x")))
+    assert pusher.expected.live().keys() == {"folders"}
+
+
 NAMED = [None, "", "gone", "never", "no id!", 7, [], "x" * 129, "é"]
 NAMING = ("folder_id", "tag_id", "author_ref", "editor_ref")
 
