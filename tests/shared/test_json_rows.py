@@ -211,8 +211,9 @@ HARD_NUMBERS = [
 
 
 @on_servers
+@pytest.mark.parametrize("plain_backslashes", [False, True])
 def test_any_row_is_read_as_it_was_written_whatever_its_columns_are_called(
-    backend: Backend,
+    backend: Backend, plain_backslashes: bool
 ) -> None:
     table = Table(
         "100% :table",
@@ -228,10 +229,13 @@ def test_any_row_is_read_as_it_was_written_whatever_its_columns_are_called(
     rows = [(f"t{n}", text, None, True) for n, text in enumerate(HARD_TEXTS)]
     rows += [(f"n{n}", None, number, False) for n, number in enumerate(HARD_NUMBERS)]
     *names, same = table.c.keys()
-    engine = services_engine(backend.new_database("hard_rows")[0])
+    engine = services_engine(backend.new_database(f"hard_rows_{plain_backslashes}")[0])
     query = select(table).where(table.c.id.in_(bindparam("ids", expanding=True)))
     with engine.connect() as connection:
         table.create(connection)
+        if plain_backslashes:
+            mode = "CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')"
+            connection.exec_driver_sql(f"SET SESSION sql_mode = {mode}")
         for text in HARD_TEXTS:
             write_rows(connection, table, names, rows, {same: text}, ())
             # Far more ids than there are.
