@@ -33,6 +33,8 @@ TIMES = 7 if FULL else 3
 SECONDS = 8 if FULL else 3
 #: Calls of one round, of what takes some milliseconds.
 CALLS = 500 if FULL else 300
+#: A connection that was not in use for so long is made anew.
+IDLE_S = 30
 HEADERS = f"{'':50} {'p50':>8} {'p99':>8} {'processor':>18}   {'÷ floor':28} {'÷ peer':28}"
 
 
@@ -138,13 +140,18 @@ class Caller:
 
     def __init__(self, port: int, token: str = "") -> None:
         self.connection = HTTPConnection("127.0.0.1", port)
+        self.called_at = 0.0
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def __call__(self, method: str, path: str, body: bytes | None = None) -> bytes:
         headers = self.headers | ({"Content-Type": "application/json"} if body else {})
+        if time.monotonic() > self.called_at + IDLE_S:
+            # The server may have closed it by now.
+            self.connection.close()
         self.connection.request(method, path, body, headers)
         response = self.connection.getresponse()
         data = response.read()
+        self.called_at = time.monotonic()
         assert response.status in (200, 201), data
         return data
 
