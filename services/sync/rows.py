@@ -51,25 +51,25 @@ def load(
 
 
 def load_with_parents(
-    user_id: str, table: SyncedTable, ids: Sequence[str], named: Mapping[Column, Sequence[str]]
+    user_id: str, table: SyncedTable, ids: Sequence[str], parents: Mapping[Column, Sequence[str]]
 ) -> tuple[dict[str, Row], set[tuple[Column, str]]]:
-    """Return the rows of these ids, at most `CHUNK`, in a user's own space, tombstones included; and of the
-    parents that columns have `named` those that live there.
+    """Return the rows of these ids, at most `CHUNK`, in a user's own space, tombstones included; and those of
+    the `parents` by column that live there.
     """
     queries = [_find_rows(table, None)]
     values: dict[str, Any] = {"space": user_id, "ids": ids}
-    columns = list(named)
+    columns = list(parents)
     for number, column in enumerate(columns):
-        queries.append(_find_named(parent_of(column), number))
-        values[_named(number)] = named[column]
+        queries.append(_find_parents(parent_of(column), f"parents_{number}"))
+        values[f"parents_{number}"] = parents[column]
     before: dict[str, Row] = {}
     living: set[tuple[Column, str]] = set()
-    for query, *found in read_rows(db.session.connection(), queries, values):
-        if query == 0:
+    for found in read_rows(db.session.connection(), queries, values):
+        if found[0] == 0:
             row = _row(table, found, user_id, None)
             before[row.id] = row
         else:
-            living.add((columns[query - 1], found[0]))
+            living.add((columns[found[0] - 1], found[1]))
     return before, living
 
 
@@ -91,12 +91,13 @@ def _load(
     query = _find_rows(table, by)
     for some in chunks(ids):
         values = {"space": space_id, "ids": some}
-        for _, *found in read_rows(db.session.connection(), [query], values):
+        for found in read_rows(db.session.connection(), [query], values):
             yield _row(table, found, space_id, named)
 
 
 def _row(table: SyncedTable, found: Sequence[Any], space_id: str, named: str | None) -> Row:
-    id_, *own, is_deleted, born, tick, repeated, created_by = found
+    """Return what `_find_rows` has found, behind the number of the query."""
+    _, id_, *own, is_deleted, born, tick, repeated, created_by = found
     values = dict(zip(table.names, own, strict=True))
     if table.is_shareable:
         values[SPACE.name] = named
@@ -187,15 +188,11 @@ def _find_rows(table: SyncedTable, by: Column | None) -> Select[Any]:
 
 
 @cache
-def _find_named(table: SyncedTable, number: int) -> Select[Any]:
-    """Return the query for the living rows of a space among the ids of the parameter `_named(number)`."""
+def _find_parents(table: SyncedTable, parameter: str) -> Select[Any]:
+    """Return the query for the living rows of a space among the ids of a parameter."""
     c = table.sql.c
-    among = c.id.in_(bindparam(_named(number), expanding=True))
+    among = c.id.in_(bindparam(parameter, expanding=True))
     return select(c.id).where(table.of(bindparam("space")), among, ~c.is_deleted)
-
-
-def _named(number: int) -> str:
-    return f"named_{number}"
 
 
 def write(push: Push, space_id: str, table: SyncedTable, made: Decisions) -> None:

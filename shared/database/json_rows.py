@@ -54,11 +54,7 @@ def read_rows(
                 yield number, *row
         return
     found = [_as_lists(connection.dialect, query, number) for number, query in enumerate(queries)]
-    text = " UNION ALL ".join(f"({text})" for text, _ in found)
-    sent = {**values}
-    for _, constants in found:
-        sent |= constants
-    with connection.exec_driver_sql(text, sent, STREAMED) as result:
+    with connection.exec_driver_sql(*united(found, values), STREAMED) as result:
         for texts in first_values(result):
             yield from orjson.loads(b"[" + b",".join(texts) + b"]")
 
@@ -171,6 +167,19 @@ def numbered(text: str, constants: Mapping[str, Any], number: int) -> tuple[str,
     for name in constants:
         text = text.replace(f"%({name})s", f"%({name}_{number})s")
     return text, {f"{name}_{number}": value for name, value in constants.items()}
+
+
+def united(
+    parts: Iterable[tuple[str, Mapping[str, Any]]], values: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return one statement for MySQL of several that were `numbered`, and what is sent with it: `values`, and
+    those that each brings along.
+    """
+    texts, sent = [], {**values}
+    for part, constants in parts:
+        texts.append(f"({part})")
+        sent |= constants
+    return " UNION ALL ".join(texts), sent
 
 
 def quoted(text: str) -> ColumnElement[str]:

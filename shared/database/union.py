@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from shared.database.bulk import compiled
-from shared.database.json_rows import json_value, numbered, quoted
+from shared.database.json_rows import json_value, numbered, quoted, united
 from shared.database.received import BATCH, STREAMED, first_values
 
 #: A tag is a line break, which no JSON has, the four digits of the part's number, and that of the row's kind.
@@ -71,8 +71,8 @@ class CompiledPart:
             self.text, self.constants = compiled(dialect, _values(part))
             self.encode = _encoder(number, part)
         else:
-            text, self.constants = numbered(*compiled(dialect, _tagged(number, part)), number)
-            self.text = f"({text})"
+            found = compiled(dialect, _tagged(number, part))
+            self.text, self.constants = numbered(*found, number)
 
     def bound(self, suffix: str, values: Mapping[str, Any]) -> "CompiledPart":
         """Return the same with values of its own, so that it may stand in a statement more than once.
@@ -114,10 +114,7 @@ def read_rows(
     parts = list(parts)
     if not parts:
         return
-    sent = {**values}
-    for part in parts:
-        sent |= part.constants
-    text = " UNION ALL ".join(part.text for part in parts)
+    text, sent = united(((part.text, part.constants) for part in parts), values)
     with connection.exec_driver_sql(text, sent, STREAMED) as result:
         yield from first_values(result)
 

@@ -37,7 +37,7 @@ from shared.database.json_rows import read_rows as read_some
 from shared.database.json_rows import write_rows
 from shared.database.union import TAG_BYTES, CompiledPart, Part, by_part, grouped, read_rows
 from shared.models.tables import synced_tables
-from tests.api import Device, new_id, project, task, wire
+from tests.api import Device, project, task, wire
 from tests.conftest import Backend, on_servers
 
 EVERY_CONTROL_CHARACTER = (
@@ -248,15 +248,15 @@ def test_any_row_is_read_as_it_was_written_whatever_its_columns_are_called(
 def test_rows_of_several_queries_come_behind_the_numbers_of_these(
     device: Device, environ: dict[str, str]
 ) -> None:
-    p, t = project(), task("", id=new_id())
-    device.push(projects={"created": [p]}, tasks={"created": [t | {"project_id": p["id"]}]})
+    p = project()
+    t = task(p["id"])
+    device.push(projects={"created": [p]}, tasks={"created": [t]})
     engine = create_engine(environ["DATABASE_URL"])
+    projects, tasks = synced_tables()
     # Each brings a value of its own along, which SQLAlchemy calls alike.
     queries = [
         select(table.sql.c.id).where(table.of(device.user_id), table.sql.c.id == id_)
-        for table, id_ in zip(
-            (*synced_tables(), synced_tables()[0]), (p["id"], t["id"], "no"), strict=True
-        )
+        for table, id_ in ((projects, p["id"]), (tasks, t["id"]), (projects, "no"))
     ]
     with engine.connect() as connection:
         found = list(map(tuple, read_some(connection, queries, {})))
